@@ -1,0 +1,232 @@
+//! The whole compositor: the engine, its cameras, the publisher and the sender.
+
+use crate::document::{Order, key};
+use crate::engine::{Engine, Opened, milliseconds};
+use crate::links::camera::{OpenSource, SourceOpener};
+use crate::links::publisher::{Publisher, Streams};
+use crate::links::room::Access;
+use crate::links::sender::Sender;
+use crate::metrics::Takes;
+use memorialstream_compositor_protocol::{
+    BootDocument, CompositorStatus, ControlDocument, ProgramApplied, Refusal, RefusalReason, SenderRequest,
+    SenderStatus, Shown,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long a document may take to be shown before its request is answered with a refusal.
+const TAKE_PATIENCE: Duration = Duration::from_millis(900);
+/// How often the mix is looked after.
+const ROUND: Duration = Duration::from_millis(200);
+/// How long after its start the compositor counts as healthy without a frame.
+const START: Duration = Duration::from_secs(15);
+
+/// The running compositor.
+pub struct Compositor {
+    engine: Arc<Engine>,
+    opener: Arc<dyn SourceOpener>,
+    cameras: Mutex<Cameras>,
+    publisher: Publisher,
+    sender: Sender,
+    takes: Mutex<Takes>,
+    fault: watch::Receiver<Option<String>>,
+    started: Instant,
+}
+
+/// Open cameras by name, with the identity that each was opened for.
+type Cameras = HashMap<String, (String, Box<dyn OpenSource>)>;
+
+impl Compositor {
+    /// Starts everything that `boot` asks for. It fails only when the mix itself cannot run.
+    pub fn start(boot: BootDocument, opener: Arc<dyn SourceOpener>) -> anyhow::Result<Self> {
+        let BootDocument { video, control } = boot;
+        let room = control.room.clone();
+        let (engine, opened) = Engine::start(&video, control)?;
+        let engine = Arc::new(engine);
+        let streams = Streams { video: engine.video(), audio: Some(engine.audio()) };
+        let access = Access::new(&room.url, &room.name, &room.program_token);
+        let publisher = Publisher::start(access, streams, engine.clock())?;
+        let sender = Sender::new(engine.video(), engine.audio(), engine.clock());
+        let fault = look_after(&engine)?;
+        let compositor = Self {
+            engine,
+            opener,
+            cameras: Mutex::default(),
+            publisher,
+            sender,
+            takes: Mutex::default(),
+            fault,
+            started: Instant::now(),
+        };
+        compositor.open(&mut compositor.cameras(), opened);
+        Ok(compositor)
+    }
+
+    /// Applies `document`, which arrived at `arrived`, and returns once its first frame is at the encoder.
+    pub async fn apply(
+        self: &Arc<Self>,
+        document: ControlDocument,
+        arrived: Instant,
+    ) -> Result<ProgramApplied, Refusal> {
+        let key = key(&document);
+        let this = self.clone();
+        // A request that is given up must not leave a document half applied, so this part runs to its end.
+        let wanted = tokio::task::spawn_blocking(move || this.want(document)).await;
+        let order =
+            wanted.unwrap_or_else(|_| Err(not_running("the document could not be applied; see the log")))?;
+        let first = tokio::time::timeout(TAKE_PATIENCE, self.engine.shown(key)).await;
+        let Ok(Some(first)) = first else {
+            return Err(not_running("no frame with this document came out in time; Program stands still"));
+        };
+        let take = first.at.saturating_duration_since(arrived);
+        if order == Order::Newer {
+            lock(&self.takes).observe(take);
+        }
+        Ok(ProgramApplied {
+            applied_generation: first.composition.key.0,
+            applied_revision: first.composition.key.1,
+            frame_presentation_nanoseconds: first.presentation.nseconds(),
+            take_milliseconds: milliseconds(take),
+            shown: (*first.composition.shown).clone(),
+            sources: self.engine.sources(),
+        })
+    }
+
+    /// Switches the sender on or off.
+    pub async fn send(self: &Arc<Self>, request: SenderRequest) -> Result<SenderStatus, Refusal> {
+        let this = self.clone();
+        match tokio::task::spawn_blocking(move || this.sender.request(&request)).await {
+            Ok(Ok(status)) => Ok(status),
+            Ok(Err(error)) => Err(not_running(&format!("{error:#}"))),
+            Err(_) => Err(not_running("the sender could not be switched; see the log")),
+        }
+    }
+
+    /// The compositor as it is now.
+    pub fn status(&self) -> CompositorStatus {
+        let (frames, newest) = self.engine.frames();
+        let nothing = Shown { sources: Vec::new(), slate: None };
+        let (key, shown, camera_was_shown) = newest.as_ref().map_or(((0, 0), nothing, false), |newest| {
+            let composition = &newest.composition;
+            (composition.key, (*composition.shown).clone(), composition.camera_was_shown)
+        });
+        CompositorStatus {
+            generation: key.0,
+            revision: key.1,
+            frames,
+            frame_age_milliseconds: newest.map(|newest| milliseconds(newest.at.elapsed())),
+            publisher: self.publisher.status(),
+            sender: self.sender.status(),
+            shown,
+            camera_was_shown,
+            sources: self.engine.sources(),
+        }
+    }
+
+    /// Whether it should be left alone: Program advances, or it has only just started.
+    pub fn is_healthy(&self) -> bool {
+        self.started.elapsed() < START || self.status().program_advances()
+    }
+
+    /// How long TAKEs took.
+    pub fn takes(&self) -> Takes {
+        lock(&self.takes).clone()
+    }
+
+    /// The mix.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Waits until the compositor cannot go on, and tells why.
+    pub async fn failed(&self) -> String {
+        let mut fault = self.fault.clone();
+        let broken = async {
+            match fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) {
+                Ok(Some(fault)) => format!("the mix failed: {fault}"),
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        };
+        let taken =
+            async { format!("Program cannot be published any more: {}", self.publisher.over().await) };
+        tokio::select! { reason = broken => reason, reason = taken => reason }
+    }
+
+    /// Stops the sender, so that the ingest hears of the end, and leaves the room. It blocks for some seconds at most.
+    pub fn stop(&self) {
+        if let Err(error) = self.sender.request(&SenderRequest { rtmp: None }) {
+            tracing::warn!(error = format!("{error:#}"), "the sender does not stop");
+        }
+        self.cameras().clear();
+        self.publisher.leave();
+    }
+
+    /// Wants `document`, opens cameras that are new, closes those that are gone, and renews the access of the others.
+    fn want(&self, document: ControlDocument) -> Result<Order, Refusal> {
+        let mut cameras = self.cameras();
+        let (room, declared) = (document.room.clone(), document.cameras.clone());
+        let (order, opened) = self.engine.want(document)?;
+        if order == Order::Same {
+            return Ok(order);
+        }
+        cameras.retain(|name, (identity, _)| {
+            declared.iter().any(|camera| camera.name == *name && camera.identity == *identity)
+        });
+        for camera in &declared {
+            if let Some((_, open)) = cameras.get(&camera.name) {
+                open.renew(camera, &room);
+            }
+        }
+        self.open(&mut cameras, opened);
+        self.publisher.renew(&room);
+        Ok(order)
+    }
+
+    fn open(&self, cameras: &mut Cameras, opened: Vec<Opened>) {
+        let room = self.engine.document().room.clone();
+        for Opened { camera, feed } in opened {
+            match self.opener.open(&camera, &room, feed) {
+                Ok(open) => {
+                    cameras.insert(camera.name, (camera.identity, open));
+                }
+                Err(error) => {
+                    tracing::error!(
+                        camera = camera.name,
+                        error = format!("{error:#}"),
+                        "a camera cannot be opened"
+                    );
+                }
+            }
+        }
+    }
+
+    fn cameras(&self) -> MutexGuard<'_, Cameras> {
+        lock(&self.cameras)
+    }
+}
+
+/// Watches the mix for faults and clears away what it no longer needs.
+fn look_after(engine: &Arc<Engine>) -> anyhow::Result<watch::Receiver<Option<String>>> {
+    let (sender, fault) = watch::channel(None);
+    let engine = Arc::downgrade(engine);
+    std::thread::Builder::new().name("mix-watch".into()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            if let Some(fault) = engine.fault(ROUND) {
+                sender.send_replace(Some(crate::redact::redact(&fault)));
+                return;
+            }
+            engine.clear_away();
+        }
+    })?;
+    Ok(fault)
+}
+
+fn not_running(message: &str) -> Refusal {
+    Refusal { reason: RefusalReason::PipelineNotRunning, message: message.to_string() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,173 @@
+//! Which control documents are taken: a pure decision.
+
+use memorialstream_compositor_protocol::{ControlDocument, Refusal, RefusalReason};
+use std::collections::HashSet;
+
+/// How a document relates to the one that is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It replaces the applied one.
+    Newer,
+    /// It is the applied one again; nothing changes.
+    Same,
+}
+
+/// A document's place in the order of documents.
+pub fn key(document: &ControlDocument) -> (u64, u64) {
+    (document.generation, document.revision)
+}
+
+/// Orders `next` after `applied`, or refuses it as outdated.
+pub fn order(applied: Option<&ControlDocument>, next: &ControlDocument) -> Result<Order, Refusal> {
+    let Some(applied) = applied.map(key) else { return Ok(Order::Newer) };
+    match key(next).cmp(&applied) {
+        std::cmp::Ordering::Greater => Ok(Order::Newer),
+        std::cmp::Ordering::Equal => Ok(Order::Same),
+        std::cmp::Ordering::Less => Err(Refusal {
+            reason: RefusalReason::Outdated,
+            message: format!(
+                "generation {} revision {} came after generation {} revision {} was applied; send a newer one",
+                next.generation, next.revision, applied.0, applied.1
+            ),
+        }),
+    }
+}
+
+/// Refuses a document that could not be shown.
+pub fn check(document: &ControlDocument) -> Result<(), Refusal> {
+    let mut names = HashSet::new();
+    for camera in &document.cameras {
+        if !names.insert(camera.name.as_str()) {
+            return Err(refusal(
+                RefusalReason::Malformed,
+                format!("camera {} is declared twice", camera.name),
+            ));
+        }
+    }
+    let capacity = document.program.layout.capacity();
+    let wanted = document.program.sources.len();
+    if wanted > capacity {
+        return Err(refusal(
+            RefusalReason::TooManySources,
+            format!(
+                "layout {:?} shows {capacity} source(s), and {wanted} are asked for",
+                document.program.layout
+            ),
+        ));
+    }
+    let mut asked = document.program.sources.iter().chain(&document.program.fallback);
+    match asked.find(|name| !names.contains(name.as_str())) {
+        Some(unknown) => Err(refusal(
+            RefusalReason::UnknownCamera,
+            format!("{unknown} is no declared camera; declare it first, or TAKE another one"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn refusal(reason: RefusalReason, message: String) -> Refusal {
+    Refusal { reason, message }
+}
+
+/// Documents for tests.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use memorialstream_compositor_protocol::{
+        Audio, Camera, ControlDocument, Layout, Program, Room, Secret, Slate, SlateText,
+    };
+
+    /// A document that declares `cameras` and shows the slate, changed by `change`.
+    pub(crate) fn document(
+        generation: u64,
+        revision: u64,
+        cameras: &[&str],
+        change: impl FnOnce(&mut ControlDocument),
+    ) -> ControlDocument {
+        let camera = |name: &&str| Camera {
+            name: name.to_string(),
+            identity: format!("camera-{name}"),
+            token: Secret::new(format!("token-{name}")),
+        };
+        let mut document = ControlDocument {
+            generation,
+            revision,
+            session: 1,
+            room: Room {
+                url: "ws://127.0.0.1:1".into(),
+                name: "room".into(),
+                program_token: Secret::new("token"),
+            },
+            cameras: cameras.iter().map(camera).collect(),
+            program: Program { layout: Layout::Single, sources: Vec::new(), fallback: Vec::new() },
+            slate: Slate {
+                before: "Before".into(),
+                interrupted: "Interrupted".into(),
+                ended: "Ended".into(),
+                text: SlateText::Before,
+            },
+            audio: Audio { enabled: true },
+        };
+        change(&mut document);
+        document
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fixture::document, *};
+
+    #[test]
+    fn documents_are_ordered_by_generation_then_revision() {
+        let applied = document(5, 3, &[], |_| {});
+        for (generation, revision, expected) in [
+            (5, 4, Some(Order::Newer)),
+            (6, 0, Some(Order::Newer)),
+            (5, 3, Some(Order::Same)),
+            (5, 2, None),
+            (4, 9, None),
+        ] {
+            let result = order(Some(&applied), &document(generation, revision, &[], |_| {}));
+            match expected {
+                Some(expected) => assert_eq!(result, Ok(expected), "({generation}, {revision})"),
+                None => assert_eq!(
+                    result.unwrap_err().reason,
+                    RefusalReason::Outdated,
+                    "({generation}, {revision})"
+                ),
+            }
+        }
+        assert_eq!(order(None, &applied), Ok(Order::Newer));
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_refused() {
+        let cases: [(&str, fn(&mut ControlDocument), Option<RefusalReason>); 6] = [
+            ("the slate", |_| {}, None),
+            ("a declared camera", |document| document.program.sources = vec!["a".into()], None),
+            (
+                "a stranger",
+                |document| document.program.sources = vec!["x".into()],
+                Some(RefusalReason::UnknownCamera),
+            ),
+            (
+                "a strange fallback",
+                |document| document.program.fallback = vec!["a".into(), "x".into()],
+                Some(RefusalReason::UnknownCamera),
+            ),
+            (
+                "two sources",
+                |document| document.program.sources = vec!["a".into(), "b".into()],
+                Some(RefusalReason::TooManySources),
+            ),
+            (
+                "a camera twice",
+                |document| document.cameras.push(document.cameras[0].clone()),
+                Some(RefusalReason::Malformed),
+            ),
+        ];
+        for (name, change, expected) in cases {
+            let result = check(&document(1, 0, &["a", "b"], change));
+            assert_eq!(result.err().map(|refusal| refusal.reason), expected, "{name}");
+        }
+    }
+}

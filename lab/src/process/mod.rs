@@ -1,0 +1,12 @@
+//! The lab's processes: what one is, how it starts, how it is found again and how it ends.
+
+mod pid_file;
+mod proc;
+mod ready;
+mod specification;
+mod table;
+
+pub use proc::{arguments_of, environment_holds, processes, send_signal};
+pub use ready::wait_until;
+pub use specification::{Ready, Signal, Specification, Stop};
+pub use table::{MARKER, RunningProcess, Table};

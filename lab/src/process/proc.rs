@@ -1,0 +1,117 @@
+//! What the kernel tells of processes.
+
+use super::pid_file::PidFile;
+use super::specification::Signal;
+use anyhow::{Context, Result, bail};
+use std::fs;
+
+/// The fields of `/proc/PID/stat` (proc(5)) that the lab needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// The process's number.
+    pub pid: i32,
+    /// Its state; `Z` is dead but not yet collected by its parent.
+    pub state: char,
+    /// The number of its session's first process.
+    pub session: i32,
+    /// When it started, in clock ticks since the machine did.
+    pub start_ticks: u64,
+}
+
+impl ProcessStat {
+    /// Reads one process. `None` when it does not exist.
+    pub fn read(pid: i32) -> Option<ProcessStat> {
+        fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| ProcessStat::parse(&text))
+    }
+
+    /// Parses the file's one line. The command in brackets may itself hold spaces and brackets.
+    fn parse(text: &str) -> Option<ProcessStat> {
+        let (pid, rest) = text.split_once(" (")?;
+        let (_command, rest) = rest.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        Some(ProcessStat {
+            pid: pid.parse().ok()?,
+            state: fields.first()?.chars().next()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    /// Whether it is dead and only waits for its parent to notice.
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// Every process that runs now, without the dead ones that wait for their parents.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn processes() -> Result<Vec<ProcessStat>> {
+    let entries = fs::read_dir("/proc").context("read /proc")?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter_map(ProcessStat::read).filter(|process| !process.is_zombie()).collect())
+}
+
+/// Whether that very process still runs.
+pub fn is_alive(file: PidFile) -> bool {
+    ProcessStat::read(file.pid).is_some_and(|stat| stat.start_ticks == file.start_ticks && !stat.is_zombie())
+}
+
+/// A process's arguments; empty when it is gone.
+pub fn arguments_of(pid: i32) -> Vec<String> {
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_else(|_| Vec::new());
+    text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Whether a process was started with the variable `name` set to `value`, or to anything.
+pub fn environment_holds(pid: i32, name: &str, value: Option<&str>) -> bool {
+    let text = fs::read(format!("/proc/{pid}/environ")).unwrap_or_else(|_| Vec::new());
+    text.split(|byte| *byte == 0).any(|entry| {
+        let entry = String::from_utf8_lossy(entry);
+        entry
+            .split_once('=')
+            .is_some_and(|(key, held)| key == name && value.is_none_or(|value| value == held))
+    })
+}
+
+/// Sends a signal. A process that is gone already is no error.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn send_signal(pid: i32, signal: Signal) -> Result<()> {
+    let Some(process) = (pid > 1).then(|| rustix::process::Pid::from_raw(pid)).flatten() else {
+        bail!("{pid} is no process to send a signal to");
+    };
+    match rustix::process::kill_process(process, signal.number()) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("send {signal:?} to process {pid}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_brackets_and_spaces_is_parsed() {
+        let fields = "S 1 4700 4700 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 9 10";
+        let stat = ProcessStat::parse(&format!("4711 (nginx: (x) y) {fields}")).expect("parse");
+        assert_eq!(stat, ProcessStat { pid: 4711, state: 'S', session: 4700, start_ticks: 123_456 });
+    }
+
+    #[test]
+    fn this_process_is_alive_and_its_number_with_another_start_is_not() {
+        let own =
+            PidFile::of(i32::try_from(std::process::id()).expect("a process number")).expect("this process");
+        assert!(is_alive(own));
+        assert!(!is_alive(PidFile { start_ticks: own.start_ticks + 1, ..own }));
+    }
+
+    #[test]
+    fn no_signal_goes_to_every_process() {
+        for pid in [-1, 0, 1] {
+            assert!(send_signal(pid, Signal::Term).is_err(), "{pid} was taken");
+        }
+    }
+}

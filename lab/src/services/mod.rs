@@ -1,0 +1,3 @@
+//! LiveKit and what it needs.
+
+pub mod livekit;

@@ -1,0 +1,57 @@
+//! Names and keys that people, other tools and the providers see.
+
+/// The API group.
+pub const GROUP: &str = "tributestream.com";
+/// Keeps the object until everything paid is gone.
+pub const FINALIZER: &str = "tributestream.com/cleanup";
+/// `"true"` stops provider changes, never TAKE, End, limits or deletion.
+pub const PAUSED: &str = "tributestream.com/paused";
+/// `"true"` lets a deletion go on although a provider does not answer; what was abandoned is recorded.
+pub const ABANDON: &str = "tributestream.com/abandon";
+/// Any new value forces a pass.
+pub const RECONCILE_REQUESTED_AT: &str = "tributestream.com/reconcile-requested-at";
+/// Field manager of the life-cycle lane's status.
+pub const LIFE_CYCLE_MANAGER: &str = "memorialstream-operator-life-cycle";
+/// Field manager of the fast lane's status.
+pub const PROGRAM_MANAGER: &str = "memorialstream-operator-program";
+/// Field manager of pods, Secrets and finalizers.
+pub const OPERATOR_MANAGER: &str = "memorialstream-operator";
+/// LiveKit identity under which Program is published.
+pub const PROGRAM_IDENTITY: &str = "program";
+
+/// The LiveKit identity of a declared camera.
+pub fn camera_identity(camera: &str) -> String {
+    format!("camera-{camera}")
+}
+
+/// The LiveKit identity under which the compositor watches a declared camera.
+pub fn source_identity(camera: &str) -> String {
+    format!("source-{camera}")
+}
+
+/// The room of a MemorialStream. The epoch rises only after our own DeleteRoom, so a name never means two rooms.
+pub fn room_name(uid: &str, epoch: i64) -> String {
+    format!("memorial-{uid}-{epoch}")
+}
+
+/// The marker that every paid or visible thing carries: by it a lost create is found again.
+pub fn marker(cluster_id: &str, uid: &str) -> String {
+    format!("{}{uid}", marker_prefix(cluster_id))
+}
+
+/// What all markers of one cluster begin with.
+pub fn marker_prefix(cluster_id: &str) -> String {
+    format!("memorialstream/{cluster_id}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_fits_a_mux_passthrough_and_a_room_name_fits_livekit() {
+        let uid = "5e0d86a4-13a5-4a4f-9d6b-0f3a4e7c1b2d";
+        assert!(marker(uid, uid).len() <= 255);
+        assert!(room_name(uid, i64::MAX).len() <= 256);
+    }
+}

@@ -1,0 +1,217 @@
+//! What the operator answers. Never a stream key or a token.
+
+use super::spec::State;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is really happening. The life-cycle lane owns all of it but `program` and the condition `ProgramApplied`,
+/// which belong to the fast lane.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemorialStreamStatus {
+    /// The state that was fully reached last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// The broadcast that `state` belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<i64>,
+    /// The newest broadcast for which a sender was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_session: Option<i64>,
+    /// The newest broadcast that was Live and was ended: it and all before it cannot go live again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_session: Option<i64>,
+    /// The generation that was acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How things stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The Mux live stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mux: Option<MuxStatus>,
+    /// The LiveKit room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomStatus>,
+    /// The compositor pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compositor: Option<CompositorStatus>,
+    /// What is really on Program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramStatus>,
+    /// The sender to Mux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressStatus>,
+    /// Since when Standby lasts; the standby limit counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_since: Option<Time>,
+    /// The standby limit struck: Idle is held until state, schedule or session changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_limit: Option<StruckLimit>,
+    /// When the present or last broadcast's sender was started; the live limit counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// Since when the end is under way: the slate says goodbye, then the sender stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending_since: Option<Time>,
+    /// When the last broadcast's sender had stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
+    /// Where mourners watch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playback_url: Option<String>,
+    /// The one thing that is wrong, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The Mux live stream.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MuxStatus {
+    /// Its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// The Mux environment that it was created in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// Its playback ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub playback_ids: Vec<String>,
+    /// The recording that is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_asset_id: Option<String>,
+    /// A create was sent, or was about to be, and its answer is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creating: Option<CreateIntent>,
+}
+
+/// A create that is not idempotent was about to be sent. It is written before the call, so that a crash between
+/// the call and its answer is followed by a search and not by a second create.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateIntent {
+    /// When it was about to be sent.
+    pub since: Time,
+    /// The first search by marker, after the grace time, that found nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_since: Option<Time>,
+}
+
+/// The LiveKit room.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomStatus {
+    /// Its name, while it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// LiveKit's id of this incarnation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    /// Part of the name; rises after each DeleteRoom of ours.
+    pub epoch: i64,
+}
+
+/// The compositor pod.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompositorStatus {
+    /// Its name, while one is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// How many pods there have been.
+    pub incarnation: i64,
+    /// Restarts of the present pod's container.
+    pub restarts: i64,
+    /// The declared cameras as the compositor sees them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub sources: Vec<SourceStatus>,
+}
+
+/// A declared camera as the compositor sees it.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// Absent, Live or Stalled.
+    pub state: String,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+/// What is really on Program.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgramStatus {
+    /// The generation whose Program is on the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Cameras that are composited now; empty is the slate.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// For people: the cameras, or the slate's text.
+    pub summary: String,
+    /// When the newest generation's first frame reached the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_at: Option<Time>,
+    /// From the compositor's receipt of that change to its first frame at the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_milliseconds: Option<i64>,
+    /// The newest broadcast in which a camera was shown: from then on the slate says `interrupted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera_shown_in_session: Option<i64>,
+}
+
+/// The sender to Mux.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressStatus {
+    /// LiveKit's egress id; absent when the compositor sends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Who sends: `LiveKit` or `Compositor`. Fixed while Live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<super::spec::Via>,
+    /// LiveKit's egress status, or the compositor's sender state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// How many senders were started in this broadcast.
+    #[serde(default)]
+    pub attempt: i64,
+    /// When the present one was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// Why the last one failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// A start was sent, or was about to be, and its answer is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starting: Option<CreateIntent>,
+    /// Egresses that were given up and must never be adopted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
+}
+
+/// A limit that struck.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StruckLimit {
+    /// When it struck.
+    pub at: Time,
+    /// State, schedule and session as they were; it holds until they change.
+    pub request: String,
+}
+
+/// Whether two parts of a status are the same once they are written: times lose their fractions on the way.
+pub fn same_as_written<T: Serialize>(one: &T, other: &T) -> bool {
+    match (serde_json::to_value(one), serde_json::to_value(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! The operator's command line.
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use kube::Client;
+use memorialstream_operator::api::crd::custom_resource_definition;
+use memorialstream_operator::api::reference;
+use memorialstream_operator::credentials::DefaultSecret;
+use memorialstream_operator::run::{self, Settings};
+use memorialstream_operator::stream::plan::Timings;
+use memorialstream_operator::stream::pod::PodTemplate;
+use memorialstream_operator::token;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(version, about = "Takes memorial services live")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run(RunArguments),
+    /// Print the CustomResourceDefinition as YAML.
+    Crd {
+        /// Print the API reference as Markdown instead.
+        #[arg(long)]
+        reference: bool,
+    },
+    /// Print LiveKit's URL and a token with which a declared camera joins.
+    Token(TokenArguments),
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[command(flatten)]
+    secret: SecretArguments,
+    /// The compositor's image.
+    #[arg(long, env = "COMPOSITOR_IMAGE")]
+    compositor_image: String,
+    /// When compositor images are pulled: Always, IfNotPresent or Never.
+    #[arg(long, env = "COMPOSITOR_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    compositor_image_pull_policy: String,
+    /// Names this cluster in markers at the providers; absent: the UID of the namespace kube-system.
+    #[arg(long, env = "CLUSTER_ID")]
+    cluster_id: Option<String>,
+    /// Seconds after a lost answer to a creation at Mux, before a search that finds nothing is believed.
+    #[arg(long, env = "STREAM_GRACE_SECONDS", default_value_t = 35)]
+    stream_grace_seconds: u64,
+    /// Seconds after a lost answer to a start of an egress, before a search that finds nothing is believed.
+    #[arg(long, env = "EGRESS_GRACE_SECONDS", default_value_t = 100)]
+    egress_grace_seconds: u64,
+}
+
+#[derive(Args)]
+struct SecretArguments {
+    /// The Secret with credentials that is used when a MemorialStream names none.
+    #[arg(long, env = "CREDENTIALS_SECRET", default_value = "memorialstream-credentials")]
+    credentials_secret: String,
+    /// The namespace of that Secret: the operator's own.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "memorialstream-system")]
+    operator_namespace: String,
+}
+
+impl From<SecretArguments> for DefaultSecret {
+    fn from(arguments: SecretArguments) -> Self {
+        Self { namespace: arguments.operator_namespace, name: arguments.credentials_secret }
+    }
+}
+
+#[derive(Args)]
+struct TokenArguments {
+    /// A camera that the object declares.
+    #[arg(long)]
+    camera: String,
+    /// The MemorialStream's name.
+    object: String,
+    /// Its namespace; absent: the one of the kubeconfig's context.
+    #[arg(long, short)]
+    namespace: Option<String>,
+    /// For how long a device may join with it, in hours, at most 24.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=24))]
+    hours: u64,
+    #[command(flatten)]
+    secret: SecretArguments,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let command = CommandLine::parse().command;
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider was installed before ring");
+    }
+    match command {
+        Command::Crd { reference: true } => {
+            print!("{}", reference::markdown().context("render the API reference")?);
+            Ok(())
+        }
+        Command::Crd { reference: false } => {
+            print!("{}", serde_yaml::to_string(&custom_resource_definition()).context("render the CRD")?);
+            Ok(())
+        }
+        Command::Run(arguments) => {
+            tracing_subscriber::fmt()
+                .with_env_filter(
+                    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+                )
+                .init();
+            run::run(client().await?, settings(arguments)).await
+        }
+        Command::Token(arguments) => {
+            let hours = Duration::from_secs(arguments.hours * 3600);
+            let client = client().await?;
+            let namespace = arguments.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+            let default: DefaultSecret = arguments.secret.into();
+            let token = token::camera_token(
+                client,
+                &default,
+                &namespace,
+                &arguments.object,
+                &arguments.camera,
+                hours,
+            )
+            .await?;
+            println!("LIVEKIT_URL={}\nLIVEKIT_TOKEN={}", token.url, token.token.reveal());
+            Ok(())
+        }
+    }
+}
+
+async fn client() -> anyhow::Result<Client> {
+    Client::try_default().await.context("reach the cluster: set KUBECONFIG, or run inside it")
+}
+
+fn settings(arguments: RunArguments) -> Settings {
+    Settings {
+        default_secret: arguments.secret.into(),
+        pod_template: PodTemplate {
+            image: arguments.compositor_image,
+            image_pull_policy: arguments.compositor_image_pull_policy,
+        },
+        cluster_id: arguments.cluster_id,
+        timings: Timings {
+            stream_grace: Duration::from_secs(arguments.stream_grace_seconds),
+            egress_grace: Duration::from_secs(arguments.egress_grace_seconds),
+            ..Timings::default()
+        },
+    }
+}

@@ -1,0 +1,94 @@
+//! What went wrong at a provider, and how that is to be met.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What a call to a provider brings.
+pub type Result<T> = std::result::Result<T, ProviderError>;
+
+/// Whom we called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Mux Video.
+    Mux,
+    /// LiveKit: rooms and egress.
+    LiveKit,
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Mux => "Mux",
+            Self::LiveKit => "LiveKit",
+        })
+    }
+}
+
+/// How a failure is to be met, whatever the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Refused for good: the same request will be refused again.
+    Terminal,
+    /// What the request names does not exist, and the credentials are good.
+    NotFound,
+    /// The credentials are refused or do not allow this, or something that is not the provider answers.
+    Credentials,
+    /// Not processed: too many requests. Safe to repeat.
+    RateLimited {
+        /// How long the provider asked us to wait, if it did.
+        retry_after: Option<Duration>,
+    },
+    /// Certainly not processed, or safe to repeat.
+    Transient,
+    /// It may have been processed, and repeating it could make a second thing: search before trying again.
+    InDoubt,
+    /// Not processed: the provider has no capacity now.
+    Busy,
+}
+
+/// What people can do something about, where the class does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// LiveKit's server does not know the call.
+    ServerTooOld,
+    /// No egress worker, or none with room for one more.
+    NoCapacity,
+}
+
+/// A call to a provider that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{provider}, {operation}: {message}")]
+pub struct ProviderError {
+    /// Whom we called.
+    pub provider: Provider,
+    /// The client's method.
+    pub operation: &'static str,
+    /// How to meet it.
+    pub class: ErrorClass,
+    /// What is wrong and what to do, with the provider's words. The same for the same failure: no request ids, no
+    /// times. No secrets.
+    pub message: String,
+    /// What the class does not say.
+    pub reason: Option<Reason>,
+}
+
+impl ProviderError {
+    pub(super) fn new(
+        provider: Provider,
+        operation: &'static str,
+        class: ErrorClass,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { provider, operation, class, message: message.into(), reason: None }
+    }
+
+    pub(super) fn because(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// Any failure that may pass.
+    #[cfg(test)]
+    pub(crate) fn transient_for_test() -> Self {
+        Self::new(Provider::Mux, "live_streams", ErrorClass::Transient, "Mux cannot be reached")
+    }
+}

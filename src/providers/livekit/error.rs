@@ -1,0 +1,148 @@
+//! What LiveKit's errors mean. Pure.
+
+use super::redact::redact_text;
+use crate::providers::transport::{self, Repeat};
+use crate::providers::{ErrorClass, Provider, ProviderError, Reason};
+use livekit_api::services::{ServerError, ServerErrorCode, ServiceError};
+use std::error::Error;
+
+/// Classes an error of livekit-api.
+pub(super) fn classify(operation: &'static str, repeat: Repeat, error: &ServiceError) -> ProviderError {
+    let new = |class, message: String| ProviderError::new(Provider::LiveKit, operation, class, message);
+    match error {
+        ServiceError::Twirp(ServerError::Twirp(refusal)) => refused(operation, repeat, refusal),
+        ServiceError::Twirp(ServerError::Request(error)) if is_unreadable(error) => {
+            not_livekit(operation, repeat)
+        }
+        ServiceError::Twirp(ServerError::Prost(_)) => not_livekit(operation, repeat),
+        ServiceError::Twirp(ServerError::Request(error)) => {
+            transport::failed(Provider::LiveKit, operation, repeat, error)
+        }
+        ServiceError::Twirp(ServerError::Url(error)) => {
+            new(ErrorClass::Terminal, format!("the address of LiveKit is no URL: {error}; correct it"))
+        }
+        ServiceError::AccessToken(error) => new(
+            ErrorClass::Credentials,
+            format!("no token can be signed with the API key and secret of LiveKit: {error}; correct them"),
+        ),
+        ServiceError::Env(_) => {
+            new(ErrorClass::Credentials, "the API key and secret of LiveKit are missing".into())
+        }
+    }
+}
+
+/// The error body was no JSON. livekit-api loses the status then; a connection that broke off is not meant.
+fn is_unreadable(error: &reqwest::Error) -> bool {
+    error.source().is_some_and(|source| source.is::<serde_json::Error>())
+}
+
+/// LiveKit answers a wrong key or secret with plain text, a proxy its own errors with HTML, and livekit-api tells
+/// neither apart. A proxy that gave up may have passed a start on.
+fn not_livekit(operation: &'static str, repeat: Repeat) -> ProviderError {
+    let class = match repeat {
+        Repeat::Safe => ErrorClass::Credentials,
+        Repeat::Never => ErrorClass::InDoubt,
+    };
+    let message = "the answer is not LiveKit's API's: the API key or secret is wrong, or something else answers at its \
+                   URL, such as a proxy; check LiveKit's URL, key and secret";
+    ProviderError::new(Provider::LiveKit, operation, class, message)
+}
+
+/// An error in Twirp's form. Which code means what: livekit-server `pkg/service`.
+fn refused(operation: &'static str, repeat: Repeat, refusal: &ServerErrorCode) -> ProviderError {
+    let words = format!("{}: {}", refusal.code, redact_text(&refusal.msg));
+    let new = |class, what: &str| {
+        ProviderError::new(Provider::LiveKit, operation, class, format!("LiveKit {what} ({words})"))
+    };
+    let no_capacity = |what: &str| new(ErrorClass::Busy, what).because(Reason::NoCapacity);
+    let starts = repeat == Repeat::Never;
+    match refusal.code.as_str() {
+        ServerErrorCode::BAD_ROUTE | ServerErrorCode::UNIMPLEMENTED => new(
+            ErrorClass::Terminal,
+            "does not know this call: StartEgress needs livekit-server 1.13 or newer; upgrade it, or send from the compositor",
+        )
+        .because(Reason::ServerTooOld),
+        ServerErrorCode::UNAUTHENTICATED | ServerErrorCode::PERMISSION_DENIED => {
+            new(ErrorClass::Credentials, "refused the credentials; check the API key and secret")
+        }
+        ServerErrorCode::NOT_FOUND => new(ErrorClass::NotFound, "does not have it"),
+        ServerErrorCode::RESOURCE_EXHAUSTED if !starts => {
+            new(ErrorClass::RateLimited { retry_after: None }, "takes no more requests for now")
+        }
+        ServerErrorCode::UNAVAILABLE if !starts => new(ErrorClass::Transient, "is not available"),
+        ServerErrorCode::RESOURCE_EXHAUSTED | ServerErrorCode::UNAVAILABLE => {
+            no_capacity("has no egress worker that is free; start one or wait")
+        }
+        // The server has no redis, and with it no egress service.
+        ServerErrorCode::INTERNAL if refusal.msg.contains("egress not connected") => {
+            no_capacity("has no egress service; connect one through redis")
+        }
+        ServerErrorCode::INVALID_ARGUMENT
+        | ServerErrorCode::MALFORMED
+        | ServerErrorCode::OUT_OF_RANGE
+        | ServerErrorCode::ALREADY_EXISTS
+        | ServerErrorCode::FAILED_PRECONDITION => new(ErrorClass::Terminal, "refused the request"),
+        ServerErrorCode::DEADLINE_EXCEEDED => new(repeat.doubt(), "got no answer from its own parts in time"),
+        _ => new(repeat.doubt(), "failed"),
+    }
+}
+
+/// Whether `error` is Twirp's code `code`.
+pub(super) fn is(error: &ServiceError, code: &str) -> bool {
+    matches!(error, ServiceError::Twirp(ServerError::Twirp(refusal)) if refusal.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classed(repeat: Repeat, code: &str, message: &str) -> ProviderError {
+        let refusal = ServerErrorCode { code: code.into(), msg: message.into(), meta: Default::default() };
+        classify("test", repeat, &ServiceError::Twirp(ServerError::Twirp(refusal)))
+    }
+
+    #[test]
+    fn each_code_has_its_class() {
+        use ErrorClass::{Busy, Credentials, InDoubt, NotFound, Terminal, Transient};
+        let limited = ErrorClass::RateLimited { retry_after: None };
+        let table = [
+            ("unauthenticated", Credentials, Credentials),
+            ("permission_denied", Credentials, Credentials),
+            ("not_found", NotFound, NotFound),
+            ("invalid_argument", Terminal, Terminal),
+            ("malformed", Terminal, Terminal),
+            ("failed_precondition", Terminal, Terminal),
+            ("already_exists", Terminal, Terminal),
+            ("bad_route", Terminal, Terminal),
+            ("resource_exhausted", limited, Busy),
+            ("unavailable", Transient, Busy),
+            ("deadline_exceeded", Transient, InDoubt),
+            ("internal", Transient, InDoubt),
+            ("unknown", Transient, InDoubt),
+            ("a code that is new to us", Transient, InDoubt),
+        ];
+        for (code, safe, never) in table {
+            assert_eq!(classed(Repeat::Safe, code, "words").class, safe, "{code}");
+            assert_eq!(classed(Repeat::Never, code, "words").class, never, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_people_can_act_on_has_a_reason() {
+        let old = classed(Repeat::Never, "bad_route", "no handler for path");
+        assert_eq!(old.reason, Some(Reason::ServerTooOld));
+        assert!(old.message.contains("1.13"), "{old}");
+        let full = classed(Repeat::Never, "unavailable", "no response from servers");
+        assert_eq!(full.reason, Some(Reason::NoCapacity));
+        assert!(full.message.contains("no response from servers"), "{full}");
+        let none = classed(Repeat::Never, "internal", "egress not connected (redis required)");
+        assert_eq!((none.class, none.reason), (ErrorClass::Busy, Some(Reason::NoCapacity)));
+        assert_eq!(classed(Repeat::Safe, "unavailable", "no").reason, None);
+    }
+
+    #[test]
+    fn a_key_in_livekits_words_is_redacted() {
+        let error = classed(Repeat::Never, "invalid_argument", "bad url rtmp://h/app/0123456789");
+        assert!(error.message.ends_with("(invalid_argument: bad url rtmp://h/app/{012...789})"), "{error}");
+    }
+}

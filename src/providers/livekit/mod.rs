@@ -1,0 +1,16 @@
+//! LiveKit: rooms, egress and participants' tokens.
+//!
+//! Facts come from the sources of livekit-server 1.13, egress 1.14, `livekit/protocol` and the crate livekit-api 0.10.
+
+mod client;
+mod egress;
+mod error;
+mod redact;
+mod room;
+mod token;
+
+pub use client::{LivekitClient, LivekitCredentials};
+pub use egress::{Egress, EgressStatus, ProgramEgress};
+pub use redact::redact;
+pub use room::{LivekitRoom, Participant, Track, TrackKind, TrackSource};
+pub use token::{MAX_TOKEN_LIFETIME, TokenMinter};

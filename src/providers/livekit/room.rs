@@ -1,0 +1,106 @@
+//! Rooms and who is in them.
+
+use livekit_protocol as proto;
+
+/// A room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivekitRoom {
+    /// Chosen by who made it.
+    pub name: String,
+    /// Chosen by LiveKit, new each time a room of that name is made.
+    pub sid: String,
+    /// Our marker.
+    pub metadata: String,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+impl From<proto::Room> for LivekitRoom {
+    fn from(room: proto::Room) -> Self {
+        Self { name: room.name, sid: room.sid, metadata: room.metadata, created_at: room.creation_time }
+    }
+}
+
+/// Somebody in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Chosen by who made the token; unique in a room.
+    pub identity: String,
+    /// Chosen by LiveKit, new with each connection.
+    pub sid: String,
+    /// What is published.
+    pub tracks: Vec<Track>,
+    /// Unix seconds.
+    pub joined_at: i64,
+}
+
+impl From<proto::ParticipantInfo> for Participant {
+    fn from(participant: proto::ParticipantInfo) -> Self {
+        Self {
+            identity: participant.identity,
+            sid: participant.sid,
+            tracks: participant.tracks.into_iter().map(Track::from).collect(),
+            joined_at: participant.joined_at,
+        }
+    }
+}
+
+/// Something published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// What it carries.
+    pub kind: TrackKind,
+    /// Where it comes from.
+    pub source: TrackSource,
+    /// Silent or black by the publisher's wish.
+    pub muted: bool,
+    /// Chosen by LiveKit, new each time it is published.
+    pub sid: String,
+}
+
+impl From<proto::TrackInfo> for Track {
+    fn from(track: proto::TrackInfo) -> Self {
+        Self {
+            kind: match track.r#type() {
+                proto::TrackType::Audio => TrackKind::Audio,
+                proto::TrackType::Video => TrackKind::Video,
+                proto::TrackType::Data => TrackKind::Data,
+            },
+            source: match track.source() {
+                proto::TrackSource::Unknown => TrackSource::Unknown,
+                proto::TrackSource::Camera => TrackSource::Camera,
+                proto::TrackSource::Microphone => TrackSource::Microphone,
+                proto::TrackSource::ScreenShare => TrackSource::ScreenShare,
+                proto::TrackSource::ScreenShareAudio => TrackSource::ScreenShareAudio,
+            },
+            muted: track.muted,
+            sid: track.sid,
+        }
+    }
+}
+
+/// What a track carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackKind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+    /// Neither.
+    Data,
+}
+
+/// Where a track comes from, as its publisher says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackSource {
+    /// Not said.
+    Unknown,
+    /// A camera.
+    Camera,
+    /// A microphone.
+    Microphone,
+    /// A screen.
+    ScreenShare,
+    /// A screen's sound.
+    ScreenShareAudio,
+}

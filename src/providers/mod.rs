@@ -1,0 +1,10 @@
+//! Typed clients of Mux and LiveKit. They know nothing of Kubernetes, repeat nothing by themselves, and class every
+//! failure once.
+
+mod error;
+pub mod livekit;
+pub mod mux;
+mod transport;
+
+pub use error::{ErrorClass, Provider, ProviderError, Reason, Result};
+pub use memorialstream_compositor_protocol::Secret;

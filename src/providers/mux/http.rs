@@ -1,0 +1,191 @@
+//! Requests to Mux: addressed, held back by the limiter, authenticated, sent once.
+
+use super::answer::{Answer, retry_after};
+use super::limiter::{Kind, Priority, RateLimiter};
+use crate::providers::transport::{self, Repeat};
+use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
+use reqwest::{Client, Method, Url};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Giving up early on a create leaves it in doubt: wait longer.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request that waits longer than this for its turn is handed back: its caller may want something else by then.
+const LONGEST_TURN: Duration = Duration::from_secs(20);
+
+/// With what to call Mux.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MuxCredentials {
+    /// `https://api.mux.com`, or a stand-in.
+    pub base_url: String,
+    /// An access token's id. Tokens belong to one environment.
+    pub token_id: String,
+    /// The access token's secret.
+    pub token_secret: Secret,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    /// The client's method, for errors.
+    pub operation: &'static str,
+    /// HTTP's.
+    pub method: Method,
+    /// The path in parts, not yet escaped.
+    pub path: &'a [&'a str],
+    /// After the question mark.
+    pub query: &'a [(&'a str, &'a str)],
+    /// JSON.
+    pub body: Option<Value>,
+    /// Who goes first.
+    pub priority: Priority,
+}
+
+impl Request<'_> {
+    fn kind(&self) -> Kind {
+        if self.method == Method::POST { Kind::Post } else { Kind::Other }
+    }
+
+    /// Every `POST` creates something, and Mux knows no idempotency key.
+    pub(super) fn repeat(&self) -> Repeat {
+        match self.kind() {
+            Kind::Post => Repeat::Never,
+            Kind::Other => Repeat::Safe,
+        }
+    }
+}
+
+/// Sends requests.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    client: Client,
+    base_url: Url,
+    credentials: MuxCredentials,
+    limiter: Arc<RateLimiter>,
+}
+
+impl Http {
+    pub(super) fn new(credentials: MuxCredentials, limiter: Arc<RateLimiter>) -> Result<Self> {
+        let unusable =
+            |message: String| ProviderError::new(Provider::Mux, "new", ErrorClass::Terminal, message);
+        let client =
+            http_client().map_err(|error| unusable(format!("no HTTP client can be made: {error}")))?;
+        let base_url = Url::parse(&credentials.base_url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| unusable("Mux's base URL is not an http or https URL; correct it".into()))?;
+        Ok(Self { client, base_url, credentials, limiter })
+    }
+
+    /// Sends it once, as soon as the limiter lets it.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer> {
+        let error =
+            |class, message: &str| ProviderError::new(Provider::Mux, request.operation, class, message);
+        let turn = self.limiter.acquire(request.kind(), request.priority);
+        if tokio::time::timeout(LONGEST_TURN, turn).await.is_err() {
+            let message = "too many requests of ours wait for Mux's rate limit";
+            return Err(error(ErrorClass::RateLimited { retry_after: None }, message));
+        }
+        let answer = self
+            .exchange(request)
+            .await
+            .map_err(|error| transport::failed(Provider::Mux, request.operation, request.repeat(), &error))?;
+        tracing::debug!(
+            operation = request.operation,
+            status = answer.status,
+            request_id = answer.request_id.as_deref(),
+            "Mux answered"
+        );
+        if answer.status == 429 {
+            self.limiter.refused(request.kind(), answer.retry_after);
+        }
+        answer.accepted(request.operation, request.repeat())
+    }
+
+    async fn exchange(&self, request: &Request<'_>) -> std::result::Result<Answer, reqwest::Error> {
+        let timeout = if request.repeat() == Repeat::Never { CREATE_TIMEOUT } else { TIMEOUT };
+        let mut call = self
+            .client
+            .request(request.method.clone(), self.url(request.path))
+            .query(request.query)
+            .basic_auth(&self.credentials.token_id, Some(self.credentials.token_secret.reveal()))
+            .timeout(timeout);
+        if let Some(body) = &request.body {
+            call = call.json(body);
+        }
+        let response = call.send().await?;
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
+        let request_id = header("x-request-id").map(str::to_owned);
+        let status = response.status().as_u16();
+        let body = response.bytes().await?.to_vec();
+        Ok(Answer { status, retry_after, request_id, body })
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base_url.clone();
+        // A URL with a host can always be extended; `new` made sure of the host.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+}
+
+/// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image.
+pub(in crate::providers) fn http_client() -> std::result::Result<Client, Box<dyn std::error::Error>> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .user_agent(concat!("memorialstream-operator/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limiter::RateLimits;
+    use super::*;
+
+    fn http(base_url: &str) -> Result<Http> {
+        let credentials = MuxCredentials {
+            base_url: base_url.into(),
+            token_id: "id".into(),
+            token_secret: Secret::new("hidden-secret"),
+        };
+        Http::new(credentials, Arc::new(RateLimiter::new(RateLimits::default())))
+    }
+
+    #[test]
+    fn paths_are_escaped_and_a_base_path_is_kept() {
+        let path = ["video", "v1", "live-streams", "a/b?c"];
+        assert_eq!(
+            http("https://api.mux.com").unwrap().url(&path).as_str(),
+            "https://api.mux.com/video/v1/live-streams/a%2Fb%3Fc"
+        );
+        assert_eq!(
+            http("http://127.0.0.1:1/mux/").unwrap().url(&path[..2]).as_str(),
+            "http://127.0.0.1:1/mux/video/v1"
+        );
+    }
+
+    #[test]
+    fn a_base_url_that_is_none_is_refused_without_quoting_it() {
+        for wrong in ["", "api.mux.com", "ftp://x", "https://", "unix:/hidden-secret"] {
+            let error = http(wrong).unwrap_err();
+            assert_eq!(error.class, ErrorClass::Terminal, "{wrong}");
+            assert!(!error.to_string().contains("hidden"));
+        }
+        assert!(!format!("{:?}", http("https://api.mux.com").unwrap()).contains("hidden"));
+    }
+}

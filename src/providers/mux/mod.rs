@@ -1,0 +1,20 @@
+//! Mux Video. Live streams, their assets, and who we are.
+//!
+//! Facts come from Mux's documentation (mux.com/docs) and from its official SDKs, `@mux/mux-node` 15.3 and
+//! `mux_python` 5.1.
+
+mod answer;
+mod client;
+mod http;
+mod limiter;
+mod types;
+
+pub use client::MuxClient;
+pub use http::MuxCredentials;
+#[cfg(test)]
+pub(super) use http::http_client;
+pub use limiter::{Kind, Priority, Rate, RateLimiter, RateLimits};
+pub use types::{
+    Asset, Environment, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,
+    PlaybackId,
+};

@@ -1,0 +1,125 @@
+//! Failures below HTTP, the same for both providers.
+
+use super::{ErrorClass, Provider, ProviderError};
+use std::error::Error;
+
+/// Whether a call may be made twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Twice is as good as once.
+    Safe,
+    /// Twice may make two things.
+    Never,
+}
+
+impl Repeat {
+    /// How to meet a call that may or may not have been processed.
+    pub(super) fn doubt(self) -> ErrorClass {
+        match self {
+            Self::Safe => ErrorClass::Transient,
+            Self::Never => ErrorClass::InDoubt,
+        }
+    }
+}
+
+/// A request that was not answered, or whose answer broke off.
+pub(super) fn failed(
+    provider: Provider,
+    operation: &'static str,
+    repeat: Repeat,
+    error: &reqwest::Error,
+) -> ProviderError {
+    let host = error.url().and_then(|url| url.host_str()).map(|host| format!(" ({host})"));
+    let host = host.as_deref().unwrap_or("");
+    let (class, message) = if error.is_builder() {
+        (
+            ErrorClass::Terminal,
+            format!("the address of {provider} is no URL: {}; correct it", innermost(error)),
+        )
+    } else if error.is_connect() {
+        (ErrorClass::Transient, format!("{provider}{host} cannot be reached: {}", innermost(error)))
+    } else if error.is_timeout() {
+        (repeat.doubt(), format!("{provider}{host} did not answer in time"))
+    } else {
+        (
+            repeat.doubt(),
+            format!("the connection to {provider}{host} broke off before the answer was complete"),
+        )
+    };
+    ProviderError::new(provider, operation, class, message)
+}
+
+/// The cause at the bottom: what stands above it only repeats the URL.
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    fn client() -> reqwest::Client {
+        crate::providers::mux::http_client().unwrap()
+    }
+
+    async fn failure(url: &str, repeat: Repeat) -> ProviderError {
+        let request = client().post(url).timeout(Duration::from_millis(200));
+        let error = match request.send().await {
+            Ok(answer) => answer.bytes().await.unwrap_err(),
+            Err(error) => error,
+        };
+        failed(Provider::Mux, "test", repeat, &error)
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_was_certainly_not_processed() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = failure(&format!("http://{free}/secret-path"), Repeat::Never).await;
+        assert_eq!(error.class, ErrorClass::Transient);
+        assert!(
+            error.message.starts_with("Mux (127.0.0.1) cannot be reached: Connection refused"),
+            "{error}"
+        );
+        assert!(!error.message.contains("secret-path"));
+    }
+
+    #[tokio::test]
+    async fn silence_leaves_a_create_in_doubt_and_nothing_else() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let error = failure(&url, Repeat::Never).await;
+        assert_eq!(
+            (error.class, error.message.as_str()),
+            (ErrorClass::InDoubt, "Mux (127.0.0.1) did not answer in time")
+        );
+        assert_eq!(failure(&url, Repeat::Safe).await.class, ErrorClass::Transient);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_leaves_a_create_in_doubt() {
+        for answer in ["", "HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{\"data\""] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let server = tokio::spawn(async move {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                // The request is read to its end: closing with unread bytes would reset the answer away.
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(connection.read_u8().await.unwrap());
+                }
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let error = failure(&url, Repeat::Never).await;
+            server.await.unwrap();
+            assert_eq!(error.class, ErrorClass::InDoubt, "{error}");
+            assert!(error.message.contains("broke off"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Runs both lanes as controllers on shared caches until the process is told to stop.
+
+use crate::accounts::{LiveKitAccounts, MuxAccounts};
+use crate::api::MemorialStream;
+use crate::clock::SystemClock;
+use crate::credentials::DefaultSecret;
+use crate::kubernetes::KubernetesStore;
+use crate::program::client::CompositorClient;
+use crate::program::lane::ProgramLane;
+use crate::stream::lane::{Lane, Memories};
+use crate::stream::plan::Timings;
+use crate::stream::pod::{PodTemplate, UID_LABEL};
+use crate::world::{StoreError, World};
+use anyhow::Context;
+use futures::{FutureExt, StreamExt, channel::mpsc, future};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, ReflectHandle};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many objects a lane works on at once.
+const CONCURRENCY: u16 = 32;
+/// How many changes wait for a slow subscriber before the cache waits for it.
+const BUFFER: usize = 256;
+
+/// What an installation decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Secret that is used when a MemorialStream names none.
+    pub default_secret: DefaultSecret,
+    /// What compositor pods look like.
+    pub pod_template: PodTemplate,
+    /// Names the cluster in markers; absent: the UID of kube-system.
+    pub cluster_id: Option<String>,
+    /// How long the life-cycle lane waits for what.
+    pub timings: Timings,
+}
+
+/// Runs until SIGTERM or SIGINT. What is paid for goes on: the next process takes it over.
+///
+/// # Errors
+/// The cluster cannot be reached at start, or a client cannot be set up.
+pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
+    let (streams, stream_writer) = reflector::store_shared::<MemorialStream>(BUFFER);
+    let (pods, pod_writer) = reflector::store_shared::<Pod>(BUFFER);
+    let subscribe_streams = || stream_writer.subscribe().context("subscribe to MemorialStreams");
+    let subscribe_pods = || pod_writer.subscribe().context("subscribe to pods");
+    let (life_cycle, fast) =
+        ((subscribe_streams()?, subscribe_pods()?), (subscribe_streams()?, subscribe_pods()?));
+
+    let store =
+        KubernetesStore::new(client.clone(), streams.clone(), pods.clone(), settings.cluster_id.clone())
+            .await
+            .context("read the UID of the namespace kube-system; give --cluster-id if that is not allowed")?;
+    let world = World {
+        clock: Arc::new(SystemClock),
+        store: Arc::new(store),
+        mux: Arc::new(MuxAccounts::default()),
+        livekit: Arc::new(LiveKitAccounts::default()),
+        compositor: Arc::new(CompositorClient::new().context("set up the client of compositor pods")?),
+    };
+
+    let watch_streams = watcher(Api::<MemorialStream>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .reflect_shared(stream_writer)
+        .for_each(async |event| log_watch("MemorialStreams", event.err()));
+    let watch_pods = watcher(Api::<Pod>::all(client), watcher::Config::default().labels(UID_LABEL))
+        .default_backoff()
+        .reflect_shared(pod_writer)
+        .for_each(async |event| log_watch("pods", event.err()));
+
+    let (wake, woken) = mpsc::unbounded();
+    let lane = Lane {
+        world: world.clone(),
+        default_secret: settings.default_secret.clone(),
+        pod_template: settings.pod_template,
+        timings: settings.timings,
+        wake,
+        memories: Memories::default(),
+    };
+    let program_lane =
+        ProgramLane { world, default_secret: settings.default_secret, memories: Arc::default() };
+
+    // A lane starts once both caches are filled: an empty cache of pods would look like a missing compositor.
+    let filled = {
+        let (streams, pods) = (streams.clone(), pods.clone());
+        async move { (streams.wait_until_ready().await, pods.wait_until_ready().await) }.map(|_| ()).shared()
+    };
+    let life_cycle = controller(life_cycle, streams.clone())
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop())
+        .run(
+            move |object, lane: Arc<Lane>| {
+                let filled = filled.clone();
+                async move {
+                    filled.await;
+                    lane.reconcile(&object).await
+                }
+            },
+            |object, error, _| retry("life-cycle", &object, error),
+            Arc::new(lane),
+        )
+        .for_each(|_| future::ready(()));
+    let fast = controller(fast, streams)
+        .graceful_shutdown_on(stop())
+        .run(
+            |object, lane: Arc<ProgramLane>| async move { lane.reconcile(&object).await },
+            |object, error, _| retry("program", &object, error),
+            Arc::new(program_lane),
+        )
+        .for_each(|_| future::ready(()));
+
+    tracing::info!("running");
+    tokio::select! {
+        _ = future::join(life_cycle, fast) => tracing::info!("stopped"),
+        () = watch_streams => anyhow::bail!("the watch of MemorialStreams ended"),
+        () = watch_pods => anyhow::bail!("the watch of pods ended"),
+    }
+    Ok(())
+}
+
+fn controller(
+    (streams, pods): (ReflectHandle<MemorialStream>, ReflectHandle<Pod>),
+    store: reflector::Store<MemorialStream>,
+) -> Controller<MemorialStream> {
+    // Status is the lanes' own writing; only what people changed wakes them. What is remembered of objects that are
+    // gone is a few bytes each.
+    let mut seen = HashMap::new();
+    let changes = streams.filter(move |object| {
+        let asked = asked(object);
+        future::ready(seen.insert(object.metadata.uid.clone(), asked) != Some(asked))
+    });
+    Controller::for_shared_stream(changes, store)
+        .owns_shared_stream(pods)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+}
+
+/// Changes whenever people ask for something else.
+fn asked(object: &MemorialStream) -> u64 {
+    let metadata = &object.metadata;
+    let mut hasher = DefaultHasher::new();
+    metadata.generation.hash(&mut hasher);
+    metadata.annotations.hash(&mut hasher);
+    metadata.finalizers.hash(&mut hasher);
+    metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn retry(lane: &str, object: &MemorialStream, error: &StoreError) -> Action {
+    match error {
+        // The cache is behind: the newer object is on its way.
+        StoreError::Conflict => Action::requeue(Duration::from_millis(100)),
+        error => {
+            tracing::warn!(lane, object = object.name_any(), namespace = object.namespace(), %error, "a pass failed");
+            Action::requeue(Duration::from_secs(5))
+        }
+    }
+}
+
+fn log_watch(what: &str, error: Option<watcher::Error>) {
+    if let Some(error) = error {
+        tracing::warn!(what, %error, "the watch broke; it is taken up again");
+    }
+}
+
+async fn stop() {
+    let interrupt = tokio::signal::ctrl_c().map(|_| ());
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            future::select(Box::pin(interrupt), Box::pin(terminate.recv())).await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be watched");
+            interrupt.await;
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Reads everything that one pass of the life-cycle lane needs.
+
+use super::memory::Memory;
+use super::observed::{Account, Effect, Observed, PodSeen, Seen};
+use super::plan::Timings;
+use super::pod::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
+use super::wanted::{broadcast_under_way, wanted};
+use crate::api::names::{marker, room_name};
+use crate::api::spec::State;
+use crate::api::{MemorialStream, MemorialStreamStatus};
+use crate::credentials::{self, Credentials, CredentialsError, DefaultSecret};
+use crate::providers::livekit::{Egress, LivekitRoom};
+use crate::providers::mux::LiveStream;
+use crate::providers::{ProviderError, Secret};
+use crate::world::{PodEndpoint, World};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use memorialstream_compositor_protocol::BEARER_TOKEN_FILE;
+use std::time::Duration;
+
+/// One pass's view of the world, and the credentials with which to act.
+pub struct Observation {
+    /// What was seen.
+    pub observed: Observed,
+    /// With what to act; absent when they cannot be read.
+    pub credentials: Option<Credentials>,
+    /// How to reach the compositor.
+    pub endpoint: Option<PodEndpoint>,
+}
+
+/// Looks at everything that `object` depends on.
+pub async fn observe(
+    world: &World,
+    object: &MemorialStream,
+    default_secret: &DefaultSecret,
+    memory: &Memory,
+    timings: &Timings,
+) -> Observation {
+    let pods: Vec<PodSeen> = world.store.pods(object).iter().map(|pod| pod_seen(pod)).collect();
+    let mut observed = Observed {
+        cluster_id: world.store.cluster_id(),
+        slug_holder: slug_holder(world, object),
+        account: Account::Unusable { reason: "NotRead", message: String::new() },
+        stream: Seen::NotAsked,
+        marked: Seen::NotAsked,
+        rooms: Seen::NotAsked,
+        egresses: Seen::NotAsked,
+        pods,
+        compositor: None,
+        start: memory.start(),
+        troubles: memory.troubles(),
+    };
+    let credentials = match credentials::read(world.store.as_ref(), object, default_secret).await {
+        Ok(credentials) => credentials,
+        Err(error) => {
+            observed.account = unusable(error);
+            return Observation { observed, credentials: None, endpoint: None };
+        }
+    };
+    let status = object.status.clone().unwrap_or_default();
+    observed.account = account(world, &credentials, &status).await;
+    if !matches!(observed.account, Account::Known { .. }) || observed.slug_holder.is_some() {
+        return Observation { observed, credentials: Some(credentials), endpoint: None };
+    }
+    let state = wanted(object, world.clock.now()).state;
+    let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
+    let freshness = if busy { timings.fast } else { timings.slow / 2 };
+    let (streams, rooms, egresses, (endpoint, compositor)) = tokio::join!(
+        streams(world, object, &credentials, &observed.cluster_id, &status, freshness),
+        rooms(world, object, &credentials, freshness),
+        egresses(world, object, &credentials, &status, freshness),
+        compositor(world, object, &observed.pods),
+    );
+    (observed.stream, observed.marked) = streams;
+    observed.rooms = rooms;
+    observed.egresses = egresses;
+    observed.compositor = compositor;
+    Observation { observed, credentials: Some(credentials), endpoint }
+}
+
+fn unusable(error: CredentialsError) -> Account {
+    let reason = match &error {
+        CredentialsError::SecretNotFound(_) => "SecretNotFound",
+        CredentialsError::KeyMissing { .. } => "SecretKeyMissing",
+        CredentialsError::Store(_) => "SecretNotRead",
+    };
+    Account::Unusable { reason, message: error.to_string() }
+}
+
+async fn account(world: &World, credentials: &Credentials, status: &MemorialStreamStatus) -> Account {
+    let environment = match world.mux.environment(&credentials.mux).await {
+        Ok(environment) => environment,
+        Err(error) => return Account::Failed(error),
+    };
+    let ours = status.mux.as_ref().filter(|mux| mux.stream_id.is_some() || mux.creating.is_some());
+    if let Some(before) = ours.and_then(|mux| mux.environment_id.as_ref())
+        && *before != environment.environment_id
+    {
+        let message = format!(
+            "the credentials belong to Mux environment {}, and this service's live stream exists in {before}; put the \
+             credentials of {before} back",
+            environment.environment_id
+        );
+        return Account::Unusable { reason: "EnvironmentChanged", message };
+    }
+    Account::Known {
+        environment,
+        rtmp_url: credentials.rtmp_url.clone(),
+        playback_base_url: credentials.playback_base_url.clone(),
+    }
+}
+
+/// The older object with the same slug, if there is one.
+fn slug_holder(world: &World, object: &MemorialStream) -> Option<String> {
+    fn slug(object: &MemorialStream) -> Option<&String> {
+        object.spec.slug.as_ref().or(object.metadata.name.as_ref())
+    }
+    let age = |object: &MemorialStream| {
+        (object.metadata.creation_timestamp.as_ref().map(|time| time.0), object.metadata.uid.clone())
+    };
+    let own = age(object);
+    let all = world.store.memorial_streams();
+    let holder = all
+        .iter()
+        .filter(|other| other.metadata.uid != object.metadata.uid && slug(other) == slug(object))
+        .min_by_key(|other| age(other))?;
+    (age(holder) < own).then(|| {
+        let name = |part: &Option<String>| part.clone().unwrap_or_default();
+        format!("{}/{}", name(&holder.metadata.namespace), name(&holder.metadata.name))
+    })
+}
+
+async fn streams(
+    world: &World,
+    object: &MemorialStream,
+    credentials: &Credentials,
+    cluster_id: &str,
+    status: &MemorialStreamStatus,
+    freshness: Duration,
+) -> (Seen<Option<LiveStream>>, Seen<Vec<LiveStream>>) {
+    let mux = status.mux.clone().unwrap_or_default();
+    let searching = mux.stream_id.is_none() && mux.creating.is_some();
+    let freshness = if searching { Duration::ZERO } else { freshness };
+    let uid = object.metadata.uid.as_deref().unwrap_or("");
+    let marker = marker(cluster_id, uid);
+    let list = world.mux.streams(&credentials.mux, freshness).await;
+    let marked = match &list {
+        Ok(list) => Seen::Known(
+            list.iter()
+                .filter(|stream| stream.passthrough.as_deref() == Some(marker.as_str()))
+                .cloned()
+                .collect(),
+        ),
+        Err(error) => Seen::Failed(error.clone()),
+    };
+    let Some(id) = mux.stream_id else { return (Seen::NotAsked, marked) };
+    // A sender must not be started on the word of an old list, and an absence is believed to nobody but Mux.
+    let about_to_start =
+        wanted(object, world.clock.now()).state == State::Live && !broadcast_under_way(status);
+    let listed = list.ok().and_then(|list| list.iter().find(|stream| stream.id == id).cloned());
+    let stream = match listed.filter(|_| !about_to_start) {
+        Some(stream) => Seen::Known(Some(stream)),
+        None => world.mux.stream(&credentials.mux, &id).await.into(),
+    };
+    (stream, marked)
+}
+
+async fn rooms(
+    world: &World,
+    object: &MemorialStream,
+    credentials: &Credentials,
+    freshness: Duration,
+) -> Seen<Vec<LivekitRoom>> {
+    let prefix = room_prefix(object);
+    let all: Result<_, ProviderError> = world.livekit.rooms(&credentials.livekit, freshness).await;
+    all.map(|all| all.iter().filter(|room| room.name.starts_with(&prefix)).cloned().collect::<Vec<_>>())
+        .into()
+}
+
+async fn egresses(
+    world: &World,
+    object: &MemorialStream,
+    credentials: &Credentials,
+    status: &MemorialStreamStatus,
+    freshness: Duration,
+) -> Seen<Vec<Egress>> {
+    let prefix = room_prefix(object);
+    let egress = status.egress.clone().unwrap_or_default();
+    let freshness = if egress.starting.is_some() { Duration::ZERO } else { freshness };
+    let active = match world.livekit.active_egresses(&credentials.livekit, freshness).await {
+        Ok(active) => active,
+        Err(error) => return Seen::Failed(error),
+    };
+    let mut ours: Vec<Egress> =
+        active.iter().filter(|egress| egress.room_name.starts_with(&prefix)).cloned().collect();
+    if let Some(id) = egress.id.filter(|id| !ours.iter().any(|seen| seen.id == *id)) {
+        match world.livekit.egress(&credentials.livekit, &id).await {
+            Ok(found) => ours.extend(found),
+            Err(error) => return Seen::Failed(error),
+        }
+    }
+    Seen::Known(ours)
+}
+
+fn room_prefix(object: &MemorialStream) -> String {
+    room_name(object.metadata.uid.as_deref().unwrap_or(""), 0).trim_end_matches('0').to_owned()
+}
+
+type CompositorSeen =
+    Option<Result<memorialstream_compositor_protocol::CompositorStatus, crate::world::CompositorError>>;
+
+async fn compositor(
+    world: &World,
+    object: &MemorialStream,
+    pods: &[PodSeen],
+) -> (Option<PodEndpoint>, CompositorSeen) {
+    let Some(endpoint) = endpoint(world, object, pods).await else { return (None, None) };
+    let status = world.compositor.status(&endpoint).await;
+    (Some(endpoint), Some(status))
+}
+
+/// How to reach the newest running pod.
+pub async fn endpoint(world: &World, object: &MemorialStream, pods: &[PodSeen]) -> Option<PodEndpoint> {
+    let running = pods.iter().filter(|pod| !pod.deleting && !pod.finished && pod.ip.is_some());
+    let ip = running.max_by_key(|pod| pod.incarnation)?.ip.clone()?;
+    let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
+    let name = secret_name(object.metadata.name.as_deref().unwrap_or(""));
+    match world.store.secret(namespace, &name).await {
+        Ok(data) => {
+            let bearer_token = data.as_ref().and_then(|data| data.get(BEARER_TOKEN_FILE)).cloned();
+            Some(PodEndpoint { ip, bearer_token: bearer_token.unwrap_or_else(|| Secret::new("")) })
+        }
+        Err(error) => {
+            tracing::warn!(%error, secret = name, "cannot read the compositor's bearer token");
+            None
+        }
+    }
+}
+
+/// What matters of a pod.
+pub fn pod_seen(pod: &Pod) -> PodSeen {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
+    let containers: &[ContainerStatus] =
+        pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or(&[]);
+    PodSeen {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        incarnation: pod
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(INCARNATION_LABEL))
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0),
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        finished: matches!(phase, "Failed" | "Succeeded"),
+        ready: containers.first().is_some_and(|container| container.ready),
+        ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        restarts: containers.first().map_or(0, |container| i64::from(container.restart_count)),
+        complaint: complaint(pod, containers),
+        settings: pod
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(SETTINGS_ANNOTATION))
+            .cloned()
+            .unwrap_or_default(),
+    }
+}
+
+fn complaint(pod: &Pod, containers: &[ContainerStatus]) -> Option<(String, String)> {
+    let waiting = containers.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref());
+    if let Some(waiting) = waiting {
+        let reason = waiting.reason.clone().unwrap_or_else(|| "Waiting".into());
+        if !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing") {
+            return Some((reason, waiting.message.clone().unwrap_or_default()));
+        }
+        return None;
+    }
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or(&[]);
+    conditions
+        .iter()
+        .find(|condition| {
+            condition.type_ == "PodScheduled"
+                && condition.status == "False"
+                && condition.reason.as_deref() == Some("Unschedulable")
+        })
+        .map(|condition| ("Unschedulable".into(), condition.message.clone().unwrap_or_default()))
+}
+
+/// Whether a question to a provider failed in a way that may pass: the lane then looks again more and more rarely.
+pub fn questions_failed(observed: &Observed) -> Option<(Effect, &ProviderError)> {
+    let account = match &observed.account {
+        Account::Failed(error) => Some(error),
+        Account::Known { .. } | Account::Unusable { .. } => None,
+    };
+    account
+        .or(observed.stream.error())
+        .or(observed.marked.error())
+        .map(|error| (Effect::MuxStream, error))
+        .or(observed.rooms.error().map(|error| (Effect::Room, error)))
+        .or(observed.egresses.error().map(|error| (Effect::Sender, error)))
+}

@@ -1,0 +1,388 @@
+//! A model of Kubernetes, Mux, LiveKit and the pod: just enough to answer the planner, with answers that get lost.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use memorialstream_compositor_protocol as protocol;
+use memorialstream_operator::api::names::{FINALIZER, marker};
+use memorialstream_operator::api::spec::State;
+use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
+use memorialstream_operator::providers::livekit::{Egress, EgressStatus, LivekitRoom};
+use memorialstream_operator::providers::mux::{
+    Environment, LatencyMode, LiveStream, LiveStreamStatus, PlaybackId,
+};
+use memorialstream_operator::providers::{ErrorClass, Provider, ProviderError, Reason, Secret};
+use memorialstream_operator::stream::apply::{Outcome, settle};
+use memorialstream_operator::stream::memory::{Failure, FailureClass, Memory};
+use memorialstream_operator::stream::observed::{Account, Effect, Observed, PodSeen, Seen, StartSeen};
+use memorialstream_operator::stream::plan::{Action, Plan, Timings, plan};
+use memorialstream_operator::stream::pod::settings_fingerprint;
+use memorialstream_operator::stream::status::describe;
+use std::collections::HashMap;
+
+/// What goes wrong in one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The operator dies once its record is written, before it acts.
+    CrashBeforeActions,
+    /// Every call is processed, and every answer is lost.
+    AnswersLost,
+    /// The operator dies after it acted, before it writes down what came of it.
+    CrashAfterActions,
+    /// Neither provider answers.
+    ProvidersDown,
+}
+
+/// The world.
+pub struct Model {
+    pub object: MemorialStream,
+    pub now: Timestamp,
+    pub streams: Vec<LiveStream>,
+    pub rooms: Vec<LivekitRoom>,
+    pub egresses: Vec<Egress>,
+    pub pods: Vec<PodSeen>,
+    /// The pod's own sender.
+    pub sender: bool,
+    pub program_advances: bool,
+    /// Whether an egress worker takes a start.
+    pub capacity: bool,
+    /// Starts that LiveKit was asked for.
+    pub started: usize,
+    memory: Memory,
+    /// Things that a list does not show before: the answer to their creation was lost, and lists lag.
+    hidden: HashMap<String, Timestamp>,
+    made: usize,
+    released: bool,
+}
+
+impl Model {
+    pub fn new(spec: MemorialStreamSpec) -> Self {
+        let mut object = MemorialStream::new("jane-doe", spec);
+        object.metadata.uid = Some("uid-1".into());
+        object.metadata.namespace = Some("default".into());
+        object.metadata.generation = Some(1);
+        Self {
+            object,
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            streams: Vec::new(),
+            rooms: Vec::new(),
+            egresses: Vec::new(),
+            pods: Vec::new(),
+            sender: false,
+            program_advances: true,
+            capacity: true,
+            started: 0,
+            memory: Memory::default(),
+            hidden: HashMap::new(),
+            made: 0,
+            released: false,
+        }
+    }
+
+    pub fn status(&self) -> MemorialStreamStatus {
+        self.object.status.clone().unwrap_or_default()
+    }
+
+    pub fn ask(&mut self, state: State) {
+        self.object.spec.state = Some(state);
+        self.object.metadata.generation = self.object.metadata.generation.map(|generation| generation + 1);
+    }
+
+    pub fn delete(&mut self) {
+        self.object.metadata.deletion_timestamp = Some(Time(self.now));
+    }
+
+    pub fn released(&self) -> bool {
+        self.released
+    }
+
+    pub fn active_egresses(&self) -> usize {
+        let runs = |egress: &&Egress| matches!(egress.status, EgressStatus::Starting | EgressStatus::Active);
+        self.egresses.iter().filter(runs).count()
+    }
+
+    /// Passes without faults until nothing changes any more. Returns what was done.
+    pub fn settle(&mut self) -> Vec<Action> {
+        let mut done = Vec::new();
+        let mut quiet = 0;
+        for _ in 0..600 {
+            let before = serde_json::to_value(self.status()).unwrap();
+            let actions = self.step(Fault::None);
+            let same = serde_json::to_value(self.status()).unwrap() == before;
+            quiet = if actions.is_empty() && same { quiet + 1 } else { 0 };
+            done.extend(actions);
+            // Longer than the longest wait that is followed by an action.
+            if quiet > 80 || self.released {
+                break;
+            }
+        }
+        done
+    }
+
+    fn observe(&self, down: bool) -> Observed {
+        let error = |provider| ProviderError {
+            provider,
+            operation: "test",
+            class: ErrorClass::Transient,
+            message: "no answer".into(),
+            reason: None,
+        };
+        let status = self.status();
+        let id = status.mux.as_ref().and_then(|mux| mux.stream_id.clone());
+        let listed = |id: &String| self.hidden.get(id).is_none_or(|until| *until <= self.now);
+        let marked: Vec<LiveStream> =
+            self.streams.iter().filter(|stream| listed(&stream.id)).cloned().collect();
+        let named = status.egress.as_ref().and_then(|egress| egress.id.clone());
+        let egresses: Vec<Egress> = self
+            .egresses
+            .iter()
+            .filter(|egress| named.as_ref() == Some(&egress.id) || listed(&egress.id))
+            .cloned()
+            .collect();
+        let stream = id.map_or(Seen::NotAsked, |id| {
+            Seen::Known(self.streams.iter().find(|stream| stream.id == id).cloned())
+        });
+        let pod = self.pods.iter().any(|pod| pod.ready);
+        Observed {
+            cluster_id: "cluster".into(),
+            slug_holder: None,
+            account: Account::Known {
+                environment: Environment {
+                    environment_id: "env".into(),
+                    environment_name: None,
+                    environment_type: None,
+                    organization_name: None,
+                },
+                rtmp_url: "rtmp://ingest/app".into(),
+                playback_base_url: "https://stream.example".into(),
+            },
+            stream: if down { Seen::Failed(error(Provider::Mux)) } else { stream },
+            marked: if down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },
+            rooms: if down {
+                Seen::Failed(error(Provider::LiveKit))
+            } else {
+                Seen::Known(self.rooms.clone())
+            },
+            egresses: if down { Seen::Failed(error(Provider::LiveKit)) } else { Seen::Known(egresses) },
+            pods: self.pods.clone(),
+            compositor: pod.then(|| Ok(self.compositor())),
+            start: self.memory.start(),
+            troubles: self.memory.troubles(),
+        }
+    }
+
+    fn compositor(&self) -> protocol::CompositorStatus {
+        let state = if self.sender { protocol::SenderState::Connected } else { protocol::SenderState::Off };
+        protocol::CompositorStatus {
+            generation: 1,
+            revision: 0,
+            frames: 1,
+            frame_age_milliseconds: Some(if self.program_advances { 30 } else { 9_000 }),
+            publisher: protocol::PublisherStatus { connected: true, error: None },
+            sender: protocol::SenderStatus { state, attempts: 1, error: None },
+            shown: protocol::Shown { sources: Vec::new(), slate: Some(protocol::SlateText::Before) },
+            camera_was_shown: false,
+            sources: Vec::new(),
+        }
+    }
+
+    /// What would be decided now. The answer to a start is told once, so this looks without one.
+    pub fn plan(&self) -> Plan {
+        let observed = Observed { start: StartSeen::None, ..self.observe(false) };
+        plan(&self.object, &observed, self.now, &Timings::default())
+    }
+
+    /// One pass, and two seconds. Returns what was done.
+    pub fn step(&mut self, fault: Fault) -> Vec<Action> {
+        self.live_on();
+        let observed = self.observe(fault == Fault::ProvidersDown);
+        let plan = plan(&self.object, &observed, self.now, &Timings::default());
+        let described = describe(&self.object, &observed, &plan, self.now);
+        let unchanged_object = plan
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::AddFinalizer | Action::RemoveFinalizer));
+        if !unchanged_object {
+            self.object.status = Some(described.clone());
+        }
+        self.now = self.now.checked_add(SignedDuration::from_secs(2)).unwrap();
+        if fault == Fault::CrashBeforeActions {
+            self.memory = Memory::default();
+            return Vec::new();
+        }
+        let mut outcomes = Vec::new();
+        for action in &plan.actions {
+            match self.perform(action, fault) {
+                Ok(outcome) => outcomes.extend(outcome),
+                Err(certain) => {
+                    if certain && matches!(action, Action::CreateStream(_)) {
+                        outcomes.push(Outcome::StreamNotCreated);
+                    }
+                    let failure =
+                        Failure { class: FailureClass::Transient, reason: "Test", message: "lost".into() };
+                    self.memory.failed(action.effect(), failure, self.now, 0.5);
+                    if !action.may_fail() {
+                        break;
+                    }
+                }
+            }
+        }
+        if fault == Fault::CrashAfterActions {
+            self.memory = Memory::default();
+        } else if !unchanged_object {
+            self.object.status = Some(settle(described, &outcomes));
+        }
+        plan.actions
+    }
+
+    /// `Err(certain)`: no answer; `certain` says whether it surely did not happen.
+    fn perform(&mut self, action: &Action, fault: Fault) -> Result<Option<Outcome>, bool> {
+        if fault == Fault::ProvidersDown && !matches!(action.effect(), Effect::Pod) {
+            return Err(true);
+        }
+        let mut outcome = None;
+        match action {
+            Action::AddFinalizer => self.object.metadata.finalizers = Some(vec![FINALIZER.into()]),
+            Action::RemoveFinalizer => {
+                self.object.metadata.finalizers = None;
+                self.released = true;
+            }
+            Action::CreateStream(new) => {
+                self.made += 1;
+                assert_eq!(new.passthrough, marker("cluster", "uid-1"));
+                let id = format!("stream-{}", self.made);
+                outcome = Some(Outcome::StreamCreated(id.clone()));
+                self.hide(&id, fault, 30);
+                self.streams.push(LiveStream {
+                    playback_ids: vec![PlaybackId {
+                        id: format!("playback-{}", self.made),
+                        policy: "public".into(),
+                    }],
+                    id,
+                    created_at: self.now.as_second(),
+                    status: LiveStreamStatus::Idle,
+                    stream_key: Secret::new("key"),
+                    passthrough: Some(new.passthrough.clone()),
+                    latency_mode: LatencyMode::Standard,
+                    reconnect_window_seconds: new.reconnect_window_seconds,
+                    active_asset_id: None,
+                    recent_asset_ids: Vec::new(),
+                    test: new.test,
+                    connected: None,
+                });
+            }
+            Action::EnableStream(id) => self.set_stream(id, LiveStreamStatus::Idle),
+            Action::DisableStream(id) => {
+                self.set_stream(id, LiveStreamStatus::Disabled);
+                self.sender = false;
+            }
+            Action::CompleteStream(id) => self.set_stream(id, LiveStreamStatus::Idle),
+            Action::UpdateStream(..) => {}
+            Action::DeleteStream(id) => {
+                self.streams.retain(|stream| stream.id != *id);
+                outcome = Some(Outcome::StreamDeleted(id.clone()));
+            }
+            Action::CreateRoom(name) => {
+                self.made += 1;
+                let sid = format!("RM_{}", self.made);
+                self.rooms.push(LivekitRoom {
+                    name: name.clone(),
+                    sid,
+                    metadata: String::new(),
+                    created_at: 0,
+                });
+            }
+            Action::DeleteRoom(name) => self.rooms.retain(|room| room.name != *name),
+            Action::CreatePod { name, incarnation } => self.pods.push(PodSeen {
+                name: name.clone(),
+                incarnation: *incarnation,
+                ready: true,
+                ip: Some("198.18.0.9".into()),
+                settings: settings_fingerprint(&self.object.spec),
+                ..PodSeen::default()
+            }),
+            Action::DeletePod(name) => {
+                self.pods.retain(|pod| pod.name != *name);
+                self.sender = false;
+            }
+            Action::StartEgress { room } => self.start_egress(room, fault),
+            Action::StopEgress(id) => {
+                for egress in self.egresses.iter_mut().filter(|egress| egress.id == *id) {
+                    egress.status = EgressStatus::Complete;
+                }
+            }
+            Action::StartSender => self.sender = true,
+            Action::StopSender => self.sender = false,
+        }
+        let started = matches!(action, Action::StartEgress { .. });
+        if fault == Fault::AnswersLost && !started { Err(false) } else { Ok(outcome) }
+    }
+
+    fn start_egress(&mut self, room: &str, fault: Fault) {
+        self.started += 1;
+        let error = |class, reason| ProviderError {
+            provider: Provider::LiveKit,
+            operation: "start",
+            class,
+            message: "no".into(),
+            reason,
+        };
+        if !self.capacity {
+            let error = error(ErrorClass::Busy, Some(Reason::NoCapacity));
+            let failure = Failure {
+                class: FailureClass::Busy,
+                reason: "WaitingForCapacity",
+                message: error.message.clone(),
+            };
+            self.memory.failed(Effect::Sender, failure, self.now, 0.5);
+            return self.memory.start_finished(Err(error));
+        }
+        assert_eq!(self.active_egresses(), 0, "a second egress is started");
+        let egress = Egress {
+            id: format!("EG_{}", self.started),
+            room_name: room.to_owned(),
+            room_id: String::new(),
+            status: EgressStatus::Active,
+            error: String::new(),
+            started_at: self.now.as_second(),
+            ended_at: 0,
+            updated_at: 0,
+            destination_connected: true,
+            redacted_urls: Vec::new(),
+        };
+        self.hide(&egress.id, fault, 90);
+        self.egresses.push(egress.clone());
+        match fault {
+            Fault::AnswersLost => self.memory.start_finished(Err(error(ErrorClass::InDoubt, None))),
+            _ => self.memory.start_finished(Ok(egress)),
+        }
+    }
+
+    fn hide(&mut self, id: &str, fault: Fault, seconds: i64) {
+        if matches!(fault, Fault::AnswersLost | Fault::CrashAfterActions) {
+            let until = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+            self.hidden.insert(id.to_owned(), until);
+        }
+    }
+
+    fn set_stream(&mut self, id: &str, status: LiveStreamStatus) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.id == id) {
+            stream.status = status.clone();
+        }
+    }
+
+    /// Mux is active while something sends to an enabled stream.
+    fn live_on(&mut self) {
+        let sends = self.sender
+            || self
+                .egresses
+                .iter()
+                .any(|egress| egress.status == EgressStatus::Active && egress.destination_connected);
+        for stream in &mut self.streams {
+            if sends && stream.status == LiveStreamStatus::Idle {
+                stream.status = LiveStreamStatus::Active;
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What the tests share: the running lab's API server, with the CRD installed.
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::DynamicObject;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use memorialstream_lab::LabDescription;
+use memorialstream_operator::api::crd::custom_resource_definition;
+use serde_json::{Value, json};
+use std::sync::Once;
+
+/// The running lab. `make test` starts one for all tests.
+pub fn lab() -> LabDescription {
+    memorialstream_lab::attach().expect("a lab")
+}
+
+/// A client of the lab's API server; the CRD is installed and established.
+pub async fn client() -> Client {
+    static RING: Once = Once::new();
+    RING.call_once(|| {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .expect("no other TLS provider was installed");
+    });
+    let kubeconfig = Kubeconfig::read_from(lab().kubeconfig).expect("the lab's kubeconfig");
+    let config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("config");
+    let client = Client::try_from(config).expect("client");
+    install_definition(&client).await;
+    client
+}
+
+async fn install_definition(client: &Client) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let definition = custom_resource_definition();
+    let name = definition.metadata.name.clone().expect("the CRD has a name");
+    api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(&definition))
+        .await
+        .expect("install the CRD");
+    let established = kube::runtime::conditions::is_crd_established();
+    kube::runtime::wait::await_condition(api, &name, established).await.expect("the CRD is established");
+}
+
+/// A new namespace that begins with `prefix`.
+pub async fn namespace(client: &Client, prefix: &str) -> String {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    let made = api.create(&PostParams::default(), &namespace).await.expect("make a namespace");
+    made.metadata.name.expect("a namespace has a name")
+}
+
+/// Deletes a namespace, without waiting for the end.
+pub async fn delete_namespace(name: &str) {
+    let api: Api<Namespace> = Api::all(client().await);
+    api.delete(name, &DeleteParams::default()).await.expect("delete the namespace");
+}
+
+/// A MemorialStream as people would send it, whatever is wrong with it.
+pub fn manifest(name: &str, spec: Value) -> DynamicObject {
+    let document = json!({
+        "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream", "metadata": {"name": name}, "spec": spec,
+    });
+    serde_json::from_value(document).expect("a manifest is an object")
+}
