@@ -2,10 +2,29 @@
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/memorialstream
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 LAB := $(CARGO_TARGET_DIR)/debug/memorialstream-lab
+DEMO := $(CARGO_TARGET_DIR)/debug/memorialstream-demo
 CARGO_DENY_VERSION := 0.19.8
 CARGO_DENY := $(CACHE)/parts/cargo-deny-$(CARGO_DENY_VERSION)
 
-.PHONY: test lint crds check-crds prepare
+# Without a rule of its own, `make` says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint crds check-crds prepare
+
+help:
+	@echo 'make demo       a memorial service goes live on this machine; DEMO_ONCE=1 runs to the end'
+	@echo 'make demo-down  ends what the demo left running'
+	@echo 'make test       every test, on real parts'
+	@echo 'make lint       format, clippy, licences'
+	@echo 'make crds       the generated files: CRD and API reference'
+
+# A service on real parts, step by step, up to a TAKE. It stays up until demo-down.
+demo: prepare
+	cargo build -p memorialstream-operator -p memorialstream-compositor
+	$(DEMO) up
+
+demo-down:
+	cargo build --quiet -p memorialstream-lab
+	$(DEMO) down
 
 # Everything that the tests need, from nothing; then all tests in one lab.
 test: prepare

@@ -84,6 +84,40 @@ fn an_end_stops_the_sender_before_anything_else() {
 }
 
 #[test]
+fn an_end_does_not_wait_for_mux() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        let mut model = Model::new(spec(State::Live, via));
+        model.settle();
+        model.ask(State::Ended);
+        for _ in 0..30 {
+            model.step(Fault::MuxDown);
+        }
+        assert_eq!(model.active_egresses(), 0, "{via:?}: an egress costs money by the minute");
+        assert!(!model.sender && model.pods.is_empty() && model.rooms.is_empty(), "{via:?}");
+        assert_ne!(model.status().state, Some(State::Ended), "{via:?}: the stream may still be enabled");
+        model.settle();
+        assert_eq!(model.status().state, Some(State::Ended), "{via:?}");
+        assert_eq!(model.streams[0].status, LiveStreamStatus::Disabled, "{via:?}");
+    }
+}
+
+#[test]
+fn without_mux_a_broadcast_keeps_its_compositor_and_nothing_new_begins() {
+    let mut model = Model::new(spec(State::Live, Via::LiveKit));
+    model.settle();
+    model.pods.clear();
+    for _ in 0..5 {
+        model.step(Fault::MuxDown);
+    }
+    assert_eq!((model.pods.len(), model.active_egresses(), model.started), (1, 1, 1));
+    let mut model = Model::new(spec(State::Live, Via::LiveKit));
+    for _ in 0..5 {
+        model.step(Fault::MuxDown);
+    }
+    assert_eq!(model.streams.len() + model.rooms.len() + model.pods.len() + model.started, 0);
+}
+
+#[test]
 fn a_session_that_ended_is_refused_and_a_higher_one_goes_live() {
     let mut model = Model::new(spec(State::Live, Via::LiveKit));
     model.settle();
@@ -207,6 +241,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         1 => Just(Fault::AnswersLost),
         1 => Just(Fault::CrashAfterActions),
         1 => Just(Fault::ProvidersDown),
+        1 => Just(Fault::MuxDown),
     ];
     proptest::collection::vec(fault, 1..40)
 }

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shown_is_refused() {
-        let cases: [(&str, fn(&mut ControlDocument), Option<RefusalReason>); 6] = [
+        type Case = (&'static str, fn(&mut ControlDocument), Option<RefusalReason>);
+        let cases: [Case; 6] = [
             ("the slate", |_| {}, None),
             ("a declared camera", |document| document.program.sources = vec!["a".into()], None),
             (

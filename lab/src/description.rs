@@ -111,7 +111,8 @@ impl LabDescription {
         self.table().start_again(name, START_PATIENCE)
     }
 
-    fn table(&self) -> Table {
+    /// The table of its processes.
+    pub(crate) fn table(&self) -> Table {
         Table::new(&RunFolder::new(&self.folder))
     }
 }

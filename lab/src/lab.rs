@@ -9,7 +9,7 @@ use crate::ports::Ports;
 use crate::process::{Specification, Table};
 use crate::progress::Step;
 use crate::secret::Secret;
-use crate::services::livekit;
+use crate::services::{livekit, mux, rtmp};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -19,8 +19,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The order in which processes are stopped: whoever needs another goes first.
-const STOP_ORDER: [&str; 10] = [
+const STOP_ORDER: [&str; 12] = [
     "egress",
+    "nginx-rtmp",
+    "mux-simulator",
     "livekit-server",
     "redis",
     "kubelet",
@@ -43,11 +45,13 @@ pub enum Part {
     Livekit,
     /// LiveKit's egress service, when its program is found.
     Egress,
+    /// The Mux simulator and its ingest, nginx-rtmp.
+    Mux,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 4] = [Self::ControlPlane, Self::Node, Self::Livekit, Self::Egress];
+    pub const ALL: [Self; 5] = [Self::ControlPlane, Self::Node, Self::Livekit, Self::Egress, Self::Mux];
 }
 
 /// Starts a lab; its processes outlive this one.
@@ -103,6 +107,12 @@ fn start(folder: &RunFolder, cache: &Cache, wanted: &[Part]) -> Result<LabDescri
             bring_up(&table, &livekit::egress(folder, &description.ports))?;
         }
     }
+    if wanted.contains(&Part::Mux) {
+        rtmp::write_configuration(folder, &description.ports)?;
+        mux::write_configuration(folder, &description.ports, &description.mux)?;
+        bring_up(&table, &mux::simulator(folder, &description.ports)?)?;
+        bring_up(&table, &rtmp::nginx(folder, &description.ports))?;
+    }
     write_private(&folder.description(), serde_json::to_vec_pretty(&description)?)?;
     Ok(description)
 }
@@ -154,6 +164,7 @@ fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Resu
     identities::write_tokens(folder, &identities)?;
     let key = folder.at("service-account.key");
     parts::run(Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"))?;
+    identities::make_kubelet_client(folder)?;
     bring_up(table, &control_plane::etcd(folder, ports))?;
     let server = control_plane::api_server(folder, ports);
     let step = Step::begin("kube-apiserver ready");

@@ -1,23 +1,42 @@
 //! A real cluster and real providers on one machine, without Docker: for the demo and the end-to-end tests. Only Mux
 //! is simulated, because it is a hosted service.
 
+pub mod cameras;
+mod checkout;
 mod cluster;
 mod description;
 mod folders;
+pub mod footage;
+mod http;
 pub mod images;
+pub mod installation;
+mod kubectl;
 pub mod lab;
 mod leftovers;
+mod mux_admin;
+pub mod mux_simulator;
 mod parts;
 mod ports;
 mod process;
 mod progress;
 mod secret;
 mod services;
+pub mod viewer;
 
+pub use cameras::{Camera, Show};
+pub use checkout::{program as built_program, root as checkout};
 pub use description::{DESCRIPTION_VARIABLE, LabDescription, LiveKit, Mux, attach};
 pub use folders::{Cache, RunFolder};
+pub use http::client as http_client;
+pub use kubectl::Kubectl;
 pub use leftovers::list as leftovers;
+pub use memorialstream_mux_model::{
+    Fault, FaultKind, Permissions, Rate, RateLimits, RequestCount, Settings as MuxSettings, StreamRecord,
+    Timings,
+};
+pub use mux_admin::MuxAdmin;
 pub use parts::prepare;
 pub use ports::Ports;
-pub use process::RunningProcess;
+pub use process::{MARKER as PROCESS_MARKER, RunningProcess};
 pub use secret::Secret;
+pub use viewer::Viewer;

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use memorialstream_lab::lab::{self, Part};
-use memorialstream_lab::{Cache, DESCRIPTION_VARIABLE, LabDescription, RunFolder, attach, images, prepare};
+use memorialstream_lab::{
+    Cache, DESCRIPTION_VARIABLE, LabDescription, RunFolder, attach, images, mux_simulator, prepare,
+};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::process::Command;
@@ -39,6 +41,13 @@ enum Subcommands {
     },
     /// List the lab's processes.
     Status,
+    /// Serve as Mux; the lab starts this by itself.
+    #[command(hide = true)]
+    MuxSimulator {
+        /// Its configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Build an image and bring it to the node.
     Image {
         /// Its name.
@@ -71,6 +80,7 @@ async fn main() -> Result<ExitCode> {
                 println!("{:<28} {}", process.name, process.pid);
             }
         }
+        Subcommands::MuxSimulator { config } => mux_simulator::run(&config).await?,
         Subcommands::Image { tag, file, context } => images::build(&attach()?, &tag, &file, &context)?,
     }
     Ok(ExitCode::SUCCESS)

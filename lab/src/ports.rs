@@ -48,8 +48,12 @@ pub struct Ports {
     pub egress_template: u16,
     /// The RTMP ingest.
     pub rtmp: u16,
+    /// nginx-rtmp's orders and figures.
+    pub rtmp_control: u16,
     /// The Mux simulator.
     pub mux: u16,
+    /// What nginx-rtmp asks the Mux simulator.
+    pub mux_callbacks: u16,
 }
 
 impl Ports {
@@ -79,7 +83,9 @@ impl Ports {
             egress_health: next()?,
             egress_template: next()?,
             rtmp: next()?,
+            rtmp_control: next()?,
             mux: next()?,
+            mux_callbacks: next()?,
         })
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// A TAKE that is not on the picture after this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// A sender that stops tells the ingest so before it answers.
+const SENDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The client.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ impl CompositorClient {
     /// The HTTP client cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
         // Pods are reached by address inside the cluster: a proxy of the environment must not see the documents.
-        let http = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        let http = Client::builder().no_proxy().build()?;
         Ok(Self { http })
     }
 
@@ -36,12 +38,14 @@ impl CompositorClient {
         method: Method,
         path: &str,
         body: Option<&B>,
+        timeout: Duration,
     ) -> Result<A, CompositorError> {
         let host = if pod.ip.contains(':') { format!("[{}]", pod.ip) } else { pod.ip.clone() };
         let request = self
             .http
             .request(method, format!("http://{host}:{CONTROL_PORT}{path}"))
-            .bearer_auth(pod.bearer_token.reveal());
+            .bearer_auth(pod.bearer_token.reveal())
+            .timeout(timeout);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
@@ -74,7 +78,7 @@ fn unreachable(error: reqwest::Error) -> CompositorError {
 #[async_trait]
 impl Compositor for CompositorClient {
     async fn status(&self, pod: &PodEndpoint) -> Result<CompositorStatus, CompositorError> {
-        self.call::<(), _>(pod, Method::GET, "/v1/status", None).await
+        self.call::<(), _>(pod, Method::GET, "/v1/status", None, TIMEOUT).await
     }
 
     async fn program(
@@ -82,7 +86,7 @@ impl Compositor for CompositorClient {
         pod: &PodEndpoint,
         document: &ControlDocument,
     ) -> Result<ProgramApplied, CompositorError> {
-        self.call(pod, Method::PUT, "/v1/program", Some(document)).await
+        self.call(pod, Method::PUT, "/v1/program", Some(document), TIMEOUT).await
     }
 
     async fn sender(
@@ -90,6 +94,6 @@ impl Compositor for CompositorClient {
         pod: &PodEndpoint,
         request: &SenderRequest,
     ) -> Result<SenderStatus, CompositorError> {
-        self.call(pod, Method::PUT, "/v1/sender", Some(request)).await
+        self.call(pod, Method::PUT, "/v1/sender", Some(request), SENDER_TIMEOUT).await
     }
 }

@@ -99,7 +99,12 @@ impl Lane {
         self.write(&object, &settled, &[]).await?;
         let questions = questions_failed(observed).map(|(_, error)| error);
         let rest = memory.questions(questions, self.world.clock.chance());
-        let requeue = if questions.is_some() { rest.max(Duration::from_secs(1)) } else { plan.requeue };
+        let requeue = match questions {
+            // Whoever is silent is asked more and more rarely, unless the others still have something to do.
+            Some(_) if plan.actions.is_empty() => rest.max(Duration::from_secs(1)),
+            Some(_) => Duration::from_secs(1),
+            None => plan.requeue,
+        };
         Ok(controller::Action::requeue(requeue))
     }
 

@@ -58,14 +58,14 @@ pub async fn observe(
     };
     let status = object.status.clone().unwrap_or_default();
     observed.account = account(world, &credentials, &status).await;
-    if !matches!(observed.account, Account::Known { .. }) || observed.slug_holder.is_some() {
+    if matches!(observed.account, Account::Unusable { .. }) || observed.slug_holder.is_some() {
         return Observation { observed, credentials: Some(credentials), endpoint: None };
     }
     let state = wanted(object, world.clock.now()).state;
     let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
     let freshness = if busy { timings.fast } else { timings.slow / 2 };
     let (streams, rooms, egresses, (endpoint, compositor)) = tokio::join!(
-        streams(world, object, &credentials, &observed.cluster_id, &status, freshness),
+        streams(world, object, &credentials, &observed, &status, freshness),
         rooms(world, object, &credentials, freshness),
         egresses(world, object, &credentials, &status, freshness),
         compositor(world, object, &observed.pods),
@@ -133,15 +133,18 @@ async fn streams(
     world: &World,
     object: &MemorialStream,
     credentials: &Credentials,
-    cluster_id: &str,
+    observed: &Observed,
     status: &MemorialStreamStatus,
     freshness: Duration,
 ) -> (Seen<Option<LiveStream>>, Seen<Vec<LiveStream>>) {
+    if let Account::Failed(error) = &observed.account {
+        return (Seen::Failed(error.clone()), Seen::Failed(error.clone()));
+    }
     let mux = status.mux.clone().unwrap_or_default();
     let searching = mux.stream_id.is_none() && mux.creating.is_some();
     let freshness = if searching { Duration::ZERO } else { freshness };
     let uid = object.metadata.uid.as_deref().unwrap_or("");
-    let marker = marker(cluster_id, uid);
+    let marker = marker(&observed.cluster_id, uid);
     let list = world.mux.streams(&credentials.mux, freshness).await;
     let marked = match &list {
         Ok(list) => Seen::Known(

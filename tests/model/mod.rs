@@ -32,6 +32,8 @@ pub enum Fault {
     CrashAfterActions,
     /// Neither provider answers.
     ProvidersDown,
+    /// Mux does not even say whose credentials these are; LiveKit answers.
+    MuxDown,
 }
 
 /// The world.
@@ -120,7 +122,9 @@ impl Model {
         done
     }
 
-    fn observe(&self, down: bool) -> Observed {
+    fn observe(&self, fault: Fault) -> Observed {
+        let livekit_down = fault == Fault::ProvidersDown;
+        let mux_down = livekit_down || fault == Fault::MuxDown;
         let error = |provider| ProviderError {
             provider,
             operation: "test",
@@ -144,27 +148,33 @@ impl Model {
             Seen::Known(self.streams.iter().find(|stream| stream.id == id).cloned())
         });
         let pod = self.pods.iter().any(|pod| pod.ready);
+        let known = Account::Known {
+            environment: Environment {
+                environment_id: "env".into(),
+                environment_name: None,
+                environment_type: None,
+                organization_name: None,
+            },
+            rtmp_url: "rtmp://ingest/app".into(),
+            playback_base_url: "https://stream.example".into(),
+        };
+        let refused = Account::Failed(error(Provider::Mux));
         Observed {
             cluster_id: "cluster".into(),
             slug_holder: None,
-            account: Account::Known {
-                environment: Environment {
-                    environment_id: "env".into(),
-                    environment_name: None,
-                    environment_type: None,
-                    organization_name: None,
-                },
-                rtmp_url: "rtmp://ingest/app".into(),
-                playback_base_url: "https://stream.example".into(),
-            },
-            stream: if down { Seen::Failed(error(Provider::Mux)) } else { stream },
-            marked: if down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },
-            rooms: if down {
+            account: if fault == Fault::MuxDown { refused } else { known },
+            stream: if mux_down { Seen::Failed(error(Provider::Mux)) } else { stream },
+            marked: if mux_down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },
+            rooms: if livekit_down {
                 Seen::Failed(error(Provider::LiveKit))
             } else {
                 Seen::Known(self.rooms.clone())
             },
-            egresses: if down { Seen::Failed(error(Provider::LiveKit)) } else { Seen::Known(egresses) },
+            egresses: if livekit_down {
+                Seen::Failed(error(Provider::LiveKit))
+            } else {
+                Seen::Known(egresses)
+            },
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
             start: self.memory.start(),
@@ -189,14 +199,14 @@ impl Model {
 
     /// What would be decided now. The answer to a start is told once, so this looks without one.
     pub fn plan(&self) -> Plan {
-        let observed = Observed { start: StartSeen::None, ..self.observe(false) };
+        let observed = Observed { start: StartSeen::None, ..self.observe(Fault::None) };
         plan(&self.object, &observed, self.now, &Timings::default())
     }
 
     /// One pass, and two seconds. Returns what was done.
     pub fn step(&mut self, fault: Fault) -> Vec<Action> {
         self.live_on();
-        let observed = self.observe(fault == Fault::ProvidersDown);
+        let observed = self.observe(fault);
         let plan = plan(&self.object, &observed, self.now, &Timings::default());
         let described = describe(&self.object, &observed, &plan, self.now);
         let unchanged_object = plan
@@ -238,7 +248,12 @@ impl Model {
 
     /// `Err(certain)`: no answer; `certain` says whether it surely did not happen.
     fn perform(&mut self, action: &Action, fault: Fault) -> Result<Option<Outcome>, bool> {
-        if fault == Fault::ProvidersDown && !matches!(action.effect(), Effect::Pod) {
+        let silent = match action.effect() {
+            Effect::Pod => false,
+            Effect::MuxStream => matches!(fault, Fault::ProvidersDown | Fault::MuxDown),
+            Effect::Room | Effect::Sender => fault == Fault::ProvidersDown,
+        };
+        if silent {
             return Err(true);
         }
         let mut outcome = None;

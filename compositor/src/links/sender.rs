@@ -25,40 +25,49 @@ pub struct Sender {
     video: Arc<Outlet>,
     audio: Arc<Outlet>,
     clock: MixClock,
-    wanted: Mutex<Option<Running>>,
+    /// Held while it is switched, which may take seconds. Whoever only looks does not wait for that.
+    switching: Mutex<()>,
+    running: Mutex<Option<Running>>,
 }
 
+#[derive(Clone)]
 struct Running {
     destination: RtmpDestination,
     status: Arc<Mutex<SenderStatus>>,
-    supervisor: Supervisor,
+    supervisor: Arc<Supervisor>,
 }
 
 impl Sender {
     /// A sender of `video` and `audio` that is off.
     pub fn new(video: Arc<Outlet>, audio: Arc<Outlet>, clock: MixClock) -> Self {
-        Self { video, audio, clock, wanted: Mutex::new(None) }
+        Self { video, audio, clock, switching: Mutex::new(()), running: Mutex::new(None) }
     }
 
     /// Sends where `request` says, or nothing. The same request again changes nothing. Switching off waits until the
     /// ingest heard of it, so this may block for a few seconds.
     pub fn request(&self, request: &SenderRequest) -> anyhow::Result<SenderStatus> {
-        let mut wanted = self.lock();
-        if wanted.as_ref().map(|running| &running.destination) != request.rtmp.as_ref() {
-            if let Some(running) = wanted.take() {
+        let _turn = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running().clone();
+        if running.as_ref().map(|running| &running.destination) != request.rtmp.as_ref() {
+            if let Some(running) = running {
                 running.supervisor.wait();
+                *self.running() = None;
                 tracing::info!("the sender is off");
             }
             if let Some(destination) = &request.rtmp {
-                *wanted = Some(self.start(destination)?);
+                let started = self.start(destination)?;
+                *self.running() = Some(started);
             }
         }
-        Ok(status(wanted.as_ref()))
+        Ok(self.status())
     }
 
     /// How far it is.
     pub fn status(&self) -> SenderStatus {
-        status(self.lock().as_ref())
+        match self.running().as_ref() {
+            Some(running) => lock(&running.status).clone(),
+            None => SenderStatus { state: SenderState::Off, attempts: 0, error: None },
+        }
     }
 
     fn start(&self, destination: &RtmpDestination) -> anyhow::Result<Running> {
@@ -73,19 +82,12 @@ impl Sender {
             status: status.clone(),
             attempt: None,
         };
-        let supervisor = Supervisor::start(link, self.clock.clone())?;
+        let supervisor = Arc::new(Supervisor::start(link, self.clock.clone())?);
         Ok(Running { destination: destination.clone(), status, supervisor })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn status(running: Option<&Running>) -> SenderStatus {
-    match running {
-        Some(running) => lock(&running.status).clone(),
-        None => SenderStatus { state: SenderState::Off, attempts: 0, error: None },
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,5 +240,31 @@ mod tests {
             let destination = RtmpDestination { url: url.into(), stream_key: Secret::new("key") };
             assert_eq!(location(&destination), "rtmps://ingest.example:443/app/key");
         }
+    }
+
+    #[test]
+    fn looking_does_not_wait_for_a_sender_that_stops() {
+        crate::initialize().unwrap();
+        // It takes connections and never answers, so saying goodbye takes as long as it may.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let destination = RtmpDestination {
+            url: format!("rtmp://{}/app", silent.local_addr().unwrap()),
+            stream_key: Secret::new("stream-key"),
+        };
+        let outlets = (Arc::new(Outlet::video()), Arc::new(Outlet::audio()));
+        let sender = Sender::new(outlets.0, outlets.1, MixClock::start());
+        let on = SenderRequest { rtmp: Some(destination) };
+        assert_eq!(sender.request(&on).unwrap().state, SenderState::Connecting);
+        std::thread::scope(|scope| {
+            let off = scope.spawn(|| sender.request(&SenderRequest { rtmp: None }));
+            let mut looks = 0;
+            while !off.is_finished() {
+                sender.status();
+                looks += 1;
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            assert!(looks > 10, "only {looks} looks while it stopped");
+            assert_eq!(off.join().unwrap().unwrap().state, SenderState::Off);
+        });
     }
 }

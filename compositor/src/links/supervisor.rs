@@ -245,9 +245,11 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    type Ends = Arc<Mutex<Vec<Option<String>>>>;
+
     struct Scripted {
         script: Vec<Verdict>,
-        ends: Arc<Mutex<Vec<Option<String>>>>,
+        ends: Ends,
         builds: Arc<Mutex<usize>>,
     }
 
@@ -272,18 +274,18 @@ mod tests {
         }
     }
 
-    fn supervised(script: Vec<Verdict>) -> (Supervisor, Arc<Mutex<Vec<Option<String>>>>, Arc<Mutex<usize>>) {
+    fn supervised(script: Vec<Verdict>) -> (Supervisor, Ends, Arc<Mutex<usize>>) {
         crate::initialize().unwrap();
-        let (ends, builds) = (Arc::new(Mutex::default()), Arc::new(Mutex::new(0)));
+        let (ends, builds) = (Ends::default(), Arc::new(Mutex::new(0)));
         let link = Scripted { script, ends: ends.clone(), builds: builds.clone() };
         (Supervisor::start(link, MixClock::start()).unwrap(), ends, builds)
     }
 
     fn eventually(condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while !condition() {
             assert!(Instant::now() < deadline, "it did not happen");
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 

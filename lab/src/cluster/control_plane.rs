@@ -1,6 +1,6 @@
 //! etcd, the API server, the controller manager and the scheduler.
 
-use super::identities::kubeconfig_of;
+use super::identities::{KUBELET_CLIENT_CERTIFICATE, KUBELET_CLIENT_KEY, kubeconfig_of};
 use super::network::{HOST_ADDRESS, SERVICE_RANGE};
 use crate::folders::RunFolder;
 use crate::ports::Ports;
@@ -48,6 +48,8 @@ pub fn api_server(folder: &RunFolder, ports: &Ports) -> Specification {
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={}", folder.text("service-account.key")),
         format!("--service-account-signing-key-file={}", folder.text("service-account.key")),
+        format!("--kubelet-client-certificate={}", folder.text(KUBELET_CLIENT_CERTIFICATE)),
+        format!("--kubelet-client-key={}", folder.text(KUBELET_CLIENT_KEY)),
         "--allow-privileged".to_owned(),
         // Else `kubectl logs` looks the node's name up in DNS.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),

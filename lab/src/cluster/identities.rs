@@ -2,12 +2,19 @@
 
 use crate::cluster::NODE;
 use crate::folders::{RunFolder, write_private};
+use crate::parts::run;
 use crate::secret::Secret;
 use anyhow::{Context, Result};
 use base64::Engine;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+
+/// With what the API server shows itself to the kubelet; in the run folder.
+pub const KUBELET_CLIENT_CERTIFICATE: &str = "kubelet-client.crt";
+/// Its key.
+pub const KUBELET_CLIENT_KEY: &str = "kubelet-client.key";
 
 /// A user of the API server, known by a token.
 pub struct Identity {
@@ -43,6 +50,20 @@ pub fn write_tokens(folder: &RunFolder, identities: &[Identity]) -> Result<()> {
 fn token_line(identity: &Identity) -> String {
     let group = identity.group.map(|group| format!(",\"{group}\"")).unwrap_or_default();
     format!("{},{},{}{group}\n", identity.token.reveal(), identity.user, identity.name)
+}
+
+/// Makes the certificate by which the kubelet knows the API server, for `kubectl logs` and the like. It signs itself:
+/// the kubelet trusts this one and no other.
+///
+/// # Errors
+/// When openssl fails.
+pub fn make_kubelet_client(folder: &RunFolder) -> Result<()> {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "30"]);
+    openssl
+        .args(["-subj", "/O=system:masters/CN=kube-apiserver", "-keyout"])
+        .arg(folder.at(KUBELET_CLIENT_KEY));
+    run(openssl.arg("-out").arg(folder.at(KUBELET_CLIENT_CERTIFICATE)))
 }
 
 /// The kubeconfig of one identity.

@@ -1,7 +1,7 @@
 //! The node: containerd, kubelet and kube-proxy.
 
 use super::NODE;
-use super::identities::kubeconfig_of;
+use super::identities::{KUBELET_CLIENT_CERTIFICATE, kubeconfig_of};
 use super::network::{HOST_ADDRESS, POD_RANGE, cni_configuration};
 use crate::folders::{RunFolder, write_private};
 use crate::parts::PAUSE_IMAGE;
@@ -65,7 +65,11 @@ fn kubelet_configuration(folder: &RunFolder, ports: &Ports) -> String {
         "port": ports.kubelet,
         "healthzPort": ports.kubelet_health,
         "readOnlyPort": 0,
-        "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": true}},
+        "authentication": {
+            "anonymous": {"enabled": false},
+            "webhook": {"enabled": true},
+            "x509": {"clientCAFile": folder.at(KUBELET_CLIENT_CERTIFICATE)},
+        },
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": format!("unix://{}", containerd_address(folder).display()),
         "cgroupDriver": "cgroupfs",

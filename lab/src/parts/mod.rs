@@ -4,7 +4,7 @@ mod base;
 mod go;
 mod packages;
 mod store;
-pub use store::run;
+pub use store::{build_if_missing as build_part_if_missing, run};
 
 pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah, pause_archive};
 

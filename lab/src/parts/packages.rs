@@ -5,7 +5,7 @@ use crate::progress::Step;
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
-const PACKAGES: [&str; 26] = [
+const PACKAGES: [&str; 27] = [
     // The node.
     "runc",
     "containernetworking-plugins",
@@ -33,6 +33,8 @@ const PACKAGES: [&str; 26] = [
     "gstreamer1.0-libav",
     "gstreamer1.0-nice",
     "gstreamer1.0-x",
+    // Footage.
+    "python3-pip",
     // Building the compositor.
     "libgstreamer-plugins-base1.0-dev",
     "libgstreamer-plugins-bad1.0-dev",

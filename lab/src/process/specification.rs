@@ -79,6 +79,10 @@ pub enum Signal {
     Interrupt,
     /// SIGKILL.
     Kill,
+    /// SIGUSR1, whose meaning is the process's own.
+    User1,
+    /// SIGUSR2, likewise.
+    User2,
 }
 
 impl Signal {
@@ -88,6 +92,8 @@ impl Signal {
             Signal::Term => rustix::process::Signal::TERM,
             Signal::Interrupt => rustix::process::Signal::INT,
             Signal::Kill => rustix::process::Signal::KILL,
+            Signal::User1 => rustix::process::Signal::USR1,
+            Signal::User2 => rustix::process::Signal::USR2,
         }
     }
 }

@@ -1,3 +1,5 @@
-//! LiveKit and what it needs.
+//! LiveKit and what it needs, and the stand-in for Mux.
 
 pub mod livekit;
+pub mod mux;
+pub mod rtmp;

@@ -203,7 +203,7 @@ impl Pass<'_> {
             return;
         }
         if (self.observed.slug_holder.is_some() && !deleting)
-            || !matches!(self.observed.account, Account::Known { .. })
+            || matches!(self.observed.account, Account::Unusable { .. })
         {
             return;
         }
@@ -211,13 +211,20 @@ impl Pass<'_> {
         if self.paused() {
             return;
         }
-        self.identify_stream();
+        let mux_answers = matches!(self.observed.account, Account::Known { .. });
+        if mux_answers {
+            self.identify_stream();
+        }
         self.identify_egress();
         if broadcast_under_way(&self.status) && self.mux_is_active() {
             self.status.live_session = Some(session(&self.object.spec));
         }
         match self.wanted.state {
-            State::Live | State::Standby => self.bring_up(),
+            // Without Mux nothing is begun, but what is on air is kept there, and an end does not wait.
+            State::Live | State::Standby if mux_answers || broadcast_under_way(&self.status) => {
+                self.bring_up()
+            }
+            State::Live | State::Standby => {}
             State::Idle | State::Ended => self.bring_down(),
         }
     }

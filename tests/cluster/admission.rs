@@ -1,12 +1,9 @@
 //! What the API server refuses, and in which words. Each manifest breaks one rule.
 
-#[cfg(test)]
-mod support;
-
+use crate::support::{self, manifest, turn};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use support::manifest;
 
 fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(
@@ -185,6 +182,7 @@ fn refused_at_change() -> Vec<(&'static str, Value, Value, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_that_breaks_one_rule_is_refused_in_words_that_a_person_understands() {
+    let _turn = turn().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());
@@ -219,6 +217,7 @@ fn check(wrong: &mut Vec<String>, name: &str, answer: kube::Result<DynamicObject
 
 #[tokio::test(flavor = "multi_thread")]
 async fn good_manifests_are_taken() {
+    let _turn = turn().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission-good").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());
@@ -253,6 +252,7 @@ async fn good_manifests_are_taken() {
 /// A later manager's list replaces the earlier one's whole: sources and fallback are atomic.
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_one_value_for_server_side_apply() {
+    let _turn = turn().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission-apply").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());

@@ -1,22 +1,80 @@
 //! What the compositor's tests share: documents, coloured cameras, and a view of Program.
-#![allow(dead_code)]
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use memorialstream_compositor::engine::{Arrived, Engine, Feed, format};
+use memorialstream_compositor::engine::{Arrived, Engine, Feed, Opened, format};
 use memorialstream_compositor_protocol::{
     Audio, Camera, ControlDocument, Layout, Program, Room, Secret, Shown, Slate, SlateText, Video,
 };
-use std::sync::{Arc, Condvar, Mutex};
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Colours of cameras, as RGB.
+pub const RED: u32 = 0x00_c0_20_20;
+/// See [`RED`].
+pub const GREEN: u32 = 0x00_20_a0_20;
+/// See [`RED`].
+pub const BLUE: u32 = 0x00_20_20_c0;
+/// Width and height of Program, and of most cameras.
+pub const SIZE: (i32, i32) = (320, 180);
+
+/// A running engine. Only one runs at a time, so that tests take no time from each other's frames.
+pub struct Alone {
+    engine: Engine,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Alone {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Starts an engine once no other test has one.
+pub fn start(document: ControlDocument) -> (Alone, Vec<Opened>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed while it had its turn has nothing to do with this one.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    memorialstream_compositor::initialize().unwrap();
+    let (engine, opened) = Engine::start(&video(), document).unwrap();
+    (Alone { engine, _turn: turn }, opened)
+}
+
+/// Feeds red, green and blue into what was opened, and waits until all of them send.
+pub fn colours(opened: Vec<Opened>) -> Vec<Colour> {
+    let colours = opened.into_iter().zip([RED, GREEN, BLUE]);
+    let cameras: Vec<Colour> =
+        colours.map(|(opened, colour)| Colour::start(opened.feed, colour, SIZE, true)).collect();
+    cameras.iter().for_each(|camera| eventually("a camera sends", || camera.pictures() > 5));
+    cameras
+}
+
+/// Applies `document`, and returns its new cameras and its first frame.
+pub fn apply(engine: &Engine, document: ControlDocument) -> (Vec<Opened>, Arrived) {
+    let key = (document.generation, document.revision);
+    let (_, opened) = engine.want(document).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let arrived = runtime.block_on(async { tokio::time::timeout(PATIENCE, engine.shown(key)).await });
+    engine.clear_away();
+    (opened, arrived.expect("no frame shows the document").unwrap())
+}
 
 /// Program of the tests.
 pub fn video() -> Video {
-    Video { width: 320, height: 180, frames_per_second: 15, bitrate_kbps: 500, stall_hold_milliseconds: 500 }
+    Video {
+        width: 320,
+        height: 180,
+        frames_per_second: 15,
+        bitrate_kbps: 500,
+        stall_hold_milliseconds: 1_000,
+    }
 }
 
 /// A document that declares `cameras` and shows the slate, changed by `change`.
@@ -210,6 +268,19 @@ impl Monitor {
             frames = self.frames.1.wait_timeout(frames, left).unwrap().0;
         }
     }
+}
+
+/// Where the machine is too busy the encoder loses a frame now and then. Were changes the cause, a good part of the
+/// frames would be missing.
+pub fn assert_hardly_any_is_missing(frames: &[Seen]) {
+    let interval = 1_000_000_000 / u64::from(video().frames_per_second);
+    let gaps = frames.windows(2).map(|pair| pair[1].presentation - pair[0].presentation);
+    let missing: u64 = gaps.map(|gap| (gap + interval / 2) / interval - 1).sum();
+    assert!(
+        missing * 10 < frames.len() as u64,
+        "{missing} missing beside {} frames of Program",
+        frames.len()
+    );
 }
 
 fn see(buffer: &gst::BufferRef) -> Seen {

@@ -1,5 +1,15 @@
 //! What the tests share: the running lab's API server, with the CRD installed.
 
+pub mod operator;
+pub mod secrets;
+pub mod service;
+pub mod stage;
+pub mod wait;
+
+pub use service::{is, message};
+pub use stage::{Stage, spec, turn};
+pub use wait::{eventually, holds};
+
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::DynamicObject;
@@ -64,4 +74,19 @@ pub fn manifest(name: &str, spec: Value) -> DynamicObject {
         "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream", "metadata": {"name": name}, "spec": spec,
     });
     serde_json::from_value(document).expect("a manifest is an object")
+}
+
+/// The one compositor of this test's turn, a process of the node.
+pub fn compositor_process() -> u32 {
+    let is_compositor = |pid: &u32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).next().is_some_and(|word| word.ends_with(b"memorialstream-compositor"))
+    };
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let mut found: Vec<u32> = processes
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .filter(is_compositor)
+        .collect();
+    assert_eq!(found.len(), 1, "one compositor runs: {found:?}");
+    found.remove(0)
 }

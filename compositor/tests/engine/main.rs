@@ -1,38 +1,14 @@
 //! The engine without LiveKit: coloured cameras in, pixels at the encoder's input out.
 
+#[cfg(test)]
 mod support;
 
-use memorialstream_compositor::engine::{Arrived, Engine, Opened};
-use memorialstream_compositor_protocol::{ControlDocument, RefusalReason, SlateText, SourceState};
-use std::time::{Duration, Instant};
-use support::{Colour, Ear, Monitor, PATIENCE, document, eventually, near, shows, shows_slate, take, video};
-
-const RED: u32 = 0x00_c0_20_20;
-const GREEN: u32 = 0x00_20_a0_20;
-const BLUE: u32 = 0x00_20_20_c0;
-const SIZE: (i32, i32) = (320, 180);
-
-fn start(document: ControlDocument) -> (Engine, Vec<Opened>) {
-    memorialstream_compositor::initialize().unwrap();
-    Engine::start(&video(), document).unwrap()
-}
-
-fn colours(opened: Vec<Opened>) -> Vec<Colour> {
-    let colours = opened.into_iter().zip([RED, GREEN, BLUE]);
-    let cameras: Vec<Colour> =
-        colours.map(|(opened, colour)| Colour::start(opened.feed, colour, SIZE, true)).collect();
-    cameras.iter().for_each(|camera| eventually("a camera sends", || camera.pictures() > 5));
-    cameras
-}
-
-fn apply(engine: &Engine, document: ControlDocument) -> (Vec<Opened>, Arrived) {
-    let key = (document.generation, document.revision);
-    let (_, opened) = engine.want(document).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let arrived = runtime.block_on(async { tokio::time::timeout(PATIENCE, engine.shown(key)).await });
-    engine.clear_away();
-    (opened, arrived.expect("no frame shows the document").unwrap())
-}
+use memorialstream_compositor_protocol::{RefusalReason, SlateText, SourceState};
+use std::time::Duration;
+use support::{
+    BLUE, Colour, Ear, GREEN, Monitor, RED, SIZE, apply, assert_hardly_any_is_missing, colours, document,
+    eventually, near, shows, shows_slate, start, take, video,
+};
 
 #[test]
 fn a_take_is_one_whole_frame_and_is_acknowledged_with_it() {
@@ -54,9 +30,7 @@ fn a_take_is_one_whole_frame_and_is_acknowledged_with_it() {
             }
         }
     }
-    let times: Vec<u64> = monitor.frames().iter().map(|seen| seen.presentation).collect();
-    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    assert!(longest < 70_000_000, "a frame of Program is missing: {longest} ns between two");
+    assert_hardly_any_is_missing(&monitor.frames());
 }
 
 #[test]
@@ -67,12 +41,15 @@ fn a_stalled_camera_gives_way_to_fallback_then_slate_and_comes_back() {
     apply(&engine, take(2, &["red", "green"], "red", &["green"]));
     monitor.wait_for("red", |seen| seen.is(RED));
 
-    let stalled = Instant::now();
+    let from = monitor.frames().len();
     cameras[0].stall(true);
     monitor.wait_for("the fallback", |seen| seen.is(GREEN));
-    let took = stalled.elapsed();
-    assert!((400..1_000).contains(&took.as_millis()), "stall to fallback took {took:?}");
-    assert_eq!(engine.sources()[0].state, SourceState::Stalled);
+    let stalled = engine.sources().remove(0);
+    assert_eq!(stalled.state, SourceState::Stalled);
+    let hold = u64::from(video().stall_hold_milliseconds);
+    assert!(stalled.input_age_milliseconds.is_some_and(|age| age >= hold), "it was held on air: {stalled:?}");
+    let frames = monitor.frames();
+    assert!(frames[from..].iter().all(|seen| seen.is(RED) || seen.is(GREEN)), "neither black nor slate");
 
     cameras[1].stall(true);
     monitor.wait_for("the slate", |seen| seen.bright > 50 && !seen.is(GREEN));
@@ -135,8 +112,7 @@ fn cameras_come_and_go_while_program_runs() {
     }
     let frames = monitor.frames();
     assert!(frames[from..].iter().all(|seen| seen.is(RED)), "Program flickered");
-    let longest = frames.windows(2).map(|pair| pair[1].presentation - pair[0].presentation).max().unwrap();
-    assert!(longest < 70_000_000, "a frame of Program is missing: {longest} ns between two");
+    assert_hardly_any_is_missing(&frames);
 }
 
 #[test]

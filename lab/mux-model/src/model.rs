@@ -1,0 +1,197 @@
+//! An environment of Mux: its state and what can be seen from outside of its REST API.
+
+use crate::asset::Asset;
+use crate::broadcast::Effect;
+use crate::bucket::Bucket;
+use crate::fault::{Fault, UnknownOperation};
+use crate::ids::{Ids, object_id};
+use crate::record::{RequestCount, StreamRecord};
+use crate::request::Credentials;
+use crate::secret::Secret;
+use crate::settings::Settings;
+use crate::stream::LiveStream;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Everything that an environment remembers. It holds secrets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub(crate) now: Timestamp,
+    pub(crate) settings: Settings,
+    pub(crate) credentials: Credentials,
+    pub(crate) environment_id: String,
+    pub(crate) organization_id: String,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) counts: Vec<RequestCount>,
+    pub(crate) post: Bucket,
+    pub(crate) other: Bucket,
+    pub(crate) serial: u64,
+    pub(crate) streams: BTreeMap<String, LiveStream>,
+    pub(crate) deleted: Vec<StreamRecord>,
+    pub(crate) assets: BTreeMap<String, Asset>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl State {
+    /// A number for the order of things; it only grows.
+    pub(crate) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(crate) fn stream_of_mut(&mut self, connection: &str) -> Option<&mut LiveStream> {
+        self.streams
+            .values_mut()
+            .find(|stream| stream.encoder.as_ref().is_some_and(|encoder| encoder.connection == connection))
+    }
+
+    pub(crate) fn record(&self, stream: &LiveStream) -> StreamRecord {
+        let (assets, live_assets) = self.assets_of(&stream.id);
+        StreamRecord {
+            id: stream.id.clone(),
+            passthrough: stream.settings.passthrough.clone(),
+            status: stream.status().as_str().to_owned(),
+            deleted: false,
+            encoders: usize::from(stream.encoder.is_some()),
+            assets,
+            live_assets,
+            created_at: stream.created_at,
+            playback_ids: stream.playback_ids.iter().map(|one| one.id.clone()).collect(),
+        }
+    }
+
+    /// How many there are, and how many of them are under way.
+    fn assets_of(&self, stream: &str) -> (usize, usize) {
+        let of_stream = || self.assets.values().filter(|asset| asset.live_stream_id == stream);
+        (of_stream().count(), of_stream().filter(|asset| asset.is_live).count())
+    }
+}
+
+/// An environment of Mux.
+pub struct Model {
+    pub(crate) state: State,
+    pub(crate) ids: Box<dyn Ids>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Model").field(&self.state).finish()
+    }
+}
+
+impl Model {
+    /// An empty environment with this one access token.
+    pub fn new(settings: Settings, credentials: Credentials, now: Timestamp, mut ids: Box<dyn Ids>) -> Self {
+        let limits = settings.rate_limits;
+        let state = State {
+            now,
+            credentials,
+            environment_id: object_id(ids.as_mut()),
+            organization_id: object_id(ids.as_mut()),
+            faults: Vec::new(),
+            counts: Vec::new(),
+            post: Bucket::full(limits.post, now),
+            other: Bucket::full(limits.other, now),
+            settings,
+            serial: 0,
+            streams: BTreeMap::new(),
+            deleted: Vec::new(),
+            assets: BTreeMap::new(),
+            effects: Vec::new(),
+        };
+        Self { state, ids }
+    }
+
+    /// An environment as it was when its state was kept.
+    pub fn resume(state: State, ids: Box<dyn Ids>) -> Self {
+        Self { state, ids }
+    }
+
+    /// All that it remembers.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What the ingest is to do; each is handed out once.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.state.effects)
+    }
+
+    /// The connections of all encoders that are let in.
+    pub fn connections(&self) -> Vec<String> {
+        let encoders = self.state.streams.values().filter_map(|stream| stream.encoder.as_ref());
+        encoders.map(|encoder| encoder.connection.clone()).collect()
+    }
+
+    /// Every stream that was ever made, the oldest first.
+    pub fn streams(&self) -> Vec<StreamRecord> {
+        let deleted = self.state.deleted.iter().cloned().map(|record| {
+            let (assets, live_assets) = self.state.assets_of(&record.id);
+            StreamRecord { assets, live_assets, ..record }
+        });
+        let present = self.state.streams.values().map(|stream| self.state.record(stream));
+        let mut all: Vec<StreamRecord> = deleted.chain(present).collect();
+        all.sort_by_key(|record| record.created_at);
+        all
+    }
+
+    /// How many requests were answered how since they were last forgotten.
+    pub fn counts(&self) -> &[RequestCount] {
+        &self.state.counts
+    }
+
+    /// Forgets the counted requests.
+    pub fn reset_counts(&mut self) {
+        self.state.counts.clear();
+    }
+
+    /// The faults that can still strike.
+    pub fn faults(&self) -> &[Fault] {
+        &self.state.faults
+    }
+
+    /// Adds a fault. Of several that match a request the one that was added first strikes.
+    ///
+    /// # Errors
+    /// When it names an operation that there is not.
+    pub fn add_fault(&mut self, fault: Fault) -> Result<(), UnknownOperation> {
+        fault.check()?;
+        self.state.faults.push(fault);
+        Ok(())
+    }
+
+    /// Removes all faults.
+    pub fn clear_faults(&mut self) {
+        self.state.faults.clear();
+    }
+
+    /// What can be set.
+    pub fn settings(&self) -> &Settings {
+        &self.state.settings
+    }
+
+    /// Changes it, from the next request on. Buckets whose rate changes are full again.
+    pub fn set_settings(&mut self, settings: Settings) {
+        let (old, new, now) = (self.state.settings.rate_limits, settings.rate_limits, self.state.now);
+        if old.post != new.post {
+            self.state.post = Bucket::full(new.post, now);
+        }
+        if old.other != new.other {
+            self.state.other = Bucket::full(new.other, now);
+        }
+        self.state.settings = settings;
+    }
+
+    /// Replaces the access token's secret: the old one is refused from now on.
+    pub fn set_token_secret(&mut self, secret: Secret) {
+        self.state.credentials.token_secret = secret;
+    }
+}
+
+/// So many seconds later.
+pub(crate) fn later(at: Timestamp, seconds: f64) -> Timestamp {
+    let wait = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
+    at.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,99 @@
+//! What a test or a user of the simulator may change.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How many requests are taken.
+    pub rate_limits: RateLimits,
+    /// For how many seconds a new live stream is missing from the list. Reading it by id is never late.
+    pub list_lag_seconds: u32,
+    /// What the access token may do.
+    pub permissions: Permissions,
+    /// How long things take.
+    pub timings: Timings,
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Requests at once.
+    pub burst: f64,
+    /// Requests per second after that.
+    pub per_second: f64,
+}
+
+/// Both buckets of an environment; `None` is no limit. The defaults are those of a low-priority token
+/// (mux.com/blog/protect-your-prod-environment-new-rate-limit-controls).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimits {
+    /// `POST`.
+    pub post: Option<Rate>,
+    /// Everything else.
+    pub other: Option<Rate>,
+}
+
+impl RateLimits {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self { post: None, other: None };
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            post: Some(Rate { burst: 4.0, per_second: 1.0 }),
+            other: Some(Rate { burst: 20.0, per_second: 1.0 }),
+        }
+    }
+}
+
+/// What the access token may do. A missing permission shows as 404, as at Mux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Permissions {
+    /// Read live streams and assets.
+    pub video_read: bool,
+    /// Make, change and delete them.
+    pub video_write: bool,
+}
+
+impl Default for Permissions {
+    fn default() -> Self {
+        Self { video_read: true, video_write: true }
+    }
+}
+
+/// How long things take, in seconds. The defaults are Mux's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timings {
+    /// How much of a broadcast must have come in before it can be watched and its stream is `active`.
+    pub playable_after: f64,
+    /// How much of it before its asset is `ready`.
+    pub ready_after: f64,
+    /// For how long an encoder stays connected after `complete` without starting a new broadcast.
+    pub completed_encoder_stays: f64,
+    /// After how long an encoder that sends nothing is dropped.
+    pub silent_encoder_dropped_after: f64,
+    /// For how long a test stream may be active.
+    pub test_stream_active_for: f64,
+    /// For how long the recording of a test stream is kept.
+    pub test_asset_kept_for: f64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            playable_after: 10.0,
+            ready_after: 10.0,
+            completed_encoder_stays: 60.0,
+            silent_encoder_dropped_after: 5.0 * 60.0,
+            test_stream_active_for: 5.0 * 60.0,
+            test_asset_kept_for: 24.0 * 60.0 * 60.0,
+        }
+    }
+}

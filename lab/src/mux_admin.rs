@@ -1,0 +1,103 @@
+//! The switches and counters of the running lab's Mux simulator.
+
+use crate::description::LabDescription;
+use crate::http;
+use crate::secret::Secret;
+use anyhow::{Context, Result, bail};
+use memorialstream_mux_model::{Fault, RequestCount, Settings, StreamRecord};
+use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A client of the simulator's own addresses. They are no part of Mux.
+#[derive(Clone, Debug)]
+pub struct MuxAdmin {
+    base: String,
+}
+
+/// # Errors
+/// Every method fails when the simulator does not answer or refuses; the error says what was asked.
+impl MuxAdmin {
+    /// A client for the lab's simulator.
+    pub fn new(lab: &LabDescription) -> MuxAdmin {
+        MuxAdmin { base: lab.mux.admin_url.clone() }
+    }
+
+    /// Every live stream that was ever made, deleted ones too, the oldest first. No stream keys are in it.
+    pub async fn streams(&self) -> Result<Vec<StreamRecord>> {
+        self.get("streams").await
+    }
+
+    /// How many requests to the REST API were answered how, since the last reset.
+    pub async fn counters(&self) -> Result<Vec<RequestCount>> {
+        self.get("requests").await
+    }
+
+    /// Sets all request counters to 0.
+    pub async fn reset_counters(&self) -> Result<()> {
+        self.send(Method::DELETE, "requests", None::<&()>).await.map(drop)
+    }
+
+    /// Adds a fault; those that are set already stay.
+    pub async fn set_fault(&self, fault: &Fault) -> Result<()> {
+        self.send(Method::POST, "faults", Some(fault)).await.map(drop)
+    }
+
+    /// The faults that can still strike.
+    pub async fn faults(&self) -> Result<Vec<Fault>> {
+        self.get("faults").await
+    }
+
+    /// Removes all faults. Settings stay as they are.
+    pub async fn clear_faults(&self) -> Result<()> {
+        self.send(Method::DELETE, "faults", None::<&()>).await.map(drop)
+    }
+
+    /// Rate limits, list lag, permissions and timings.
+    pub async fn settings(&self) -> Result<Settings> {
+        self.get("settings").await
+    }
+
+    /// Changes them from the next request on.
+    pub async fn set_settings(&self, settings: &Settings) -> Result<()> {
+        self.send(Method::PUT, "settings", Some(settings)).await.map(drop)
+    }
+
+    /// Gives the access token another secret and returns it. The old one, which the lab's description holds, is refused
+    /// until [`MuxAdmin::set_token_secret`] brings it back.
+    pub async fn rotate_token_secret(&self) -> Result<Secret> {
+        let secret = Secret::generate();
+        self.set_token_secret(&secret).await?;
+        Ok(secret)
+    }
+
+    /// Gives the access token this secret.
+    pub async fn set_token_secret(&self, secret: &Secret) -> Result<()> {
+        self.send(Method::PUT, "token-secret", Some(secret)).await.map(drop)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
+        let answer = self.send(Method::GET, what, None::<&()>).await?;
+        answer.json().await.with_context(|| format!("read {what} of the Mux simulator"))
+    }
+
+    async fn send<B: Serialize>(
+        &self,
+        method: Method,
+        what: &str,
+        body: Option<&B>,
+    ) -> Result<reqwest::Response> {
+        let url = format!("{}/{what}", self.base);
+        let asked = format!("{method} {url}");
+        let mut request = http::client()?.request(method, url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.with_context(|| format!("{asked}: is the lab's part `mux` up?"))?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("{asked} was answered with {status}: {}", answer.text().await.unwrap_or_default());
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,67 @@
+//! The simulator's own switches and counters, without authentication: it is for labs only. `MuxAdmin` is their client.
+
+use super::simulator::Simulator;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use memorialstream_mux_model::{Fault, RequestCount, Secret, Settings, StreamRecord};
+use std::sync::Arc;
+
+/// Addresses below `/simulator/v1`.
+pub fn routes() -> Router<Arc<Simulator>> {
+    Router::new()
+        .route("/simulator/v1/streams", get(streams))
+        .route("/simulator/v1/requests", get(requests).delete(reset_requests))
+        .route("/simulator/v1/faults", get(faults).post(add_fault).delete(clear_faults))
+        .route("/simulator/v1/settings", get(settings).put(set_settings))
+        .route("/simulator/v1/token-secret", put(set_token_secret))
+}
+
+type Shared = State<Arc<Simulator>>;
+
+async fn streams(State(simulator): Shared) -> Json<Vec<StreamRecord>> {
+    Json(simulator.with(|model, _| model.streams()))
+}
+
+async fn requests(State(simulator): Shared) -> Json<Vec<RequestCount>> {
+    Json(simulator.with(|model, _| model.counts().to_vec()))
+}
+
+async fn reset_requests(State(simulator): Shared) -> StatusCode {
+    simulator.with(|model, _| model.reset_counts());
+    StatusCode::NO_CONTENT
+}
+
+async fn faults(State(simulator): Shared) -> Json<Vec<Fault>> {
+    Json(simulator.with(|model, _| model.faults().to_vec()))
+}
+
+async fn add_fault(
+    State(simulator): Shared,
+    Json(fault): Json<Fault>,
+) -> Result<StatusCode, (StatusCode, String)> {
+    match simulator.with(|model, _| model.add_fault(fault)) {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err((StatusCode::BAD_REQUEST, error.to_string())),
+    }
+}
+
+async fn clear_faults(State(simulator): Shared) -> StatusCode {
+    simulator.with(|model, _| model.clear_faults());
+    StatusCode::NO_CONTENT
+}
+
+async fn settings(State(simulator): Shared) -> Json<Settings> {
+    Json(simulator.with(|model, _| model.settings().clone()))
+}
+
+async fn set_settings(State(simulator): Shared, Json(settings): Json<Settings>) -> StatusCode {
+    simulator.with(|model, _| model.set_settings(settings));
+    StatusCode::NO_CONTENT
+}
+
+async fn set_token_secret(State(simulator): Shared, Json(secret): Json<Secret>) -> StatusCode {
+    simulator.with(|model, _| model.set_token_secret(secret));
+    StatusCode::NO_CONTENT
+}

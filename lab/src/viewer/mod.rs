@@ -1,0 +1,121 @@
+//! What a mourner sees and hears: the newest segment of an HLS playlist, decoded.
+
+mod decode;
+mod picture;
+mod playlist;
+
+pub use decode::pictures_of_file;
+pub use picture::{Area, PatternColour, Picture};
+
+use crate::http;
+use anyhow::{Context, Result, bail};
+use playlist::{MediaPlaylist, Playlist};
+use reqwest::{StatusCode, Url};
+
+/// A sine of this loudness (−50 dB of full scale) is well above silence and far below speech.
+const AUDIBLE: f64 = 0.003;
+
+/// Somebody who watches at a playback address. Each question is asked anew; nothing is buffered.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    http: reqwest::Client,
+    url: Url,
+}
+
+impl Viewer {
+    /// A viewer at `playback_url`, a playlist of either kind.
+    ///
+    /// # Errors
+    /// When that is no address.
+    pub fn new(playback_url: &str) -> Result<Viewer> {
+        let url = Url::parse(playback_url).with_context(|| format!("{playback_url:?} is no address"))?;
+        Ok(Viewer { http: http::client()?, url })
+    }
+
+    /// The address that is watched.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// The HTTP status of the playlist: 412 before the first broadcast, 200 while there is something to see.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn status(&self) -> Result<u16> {
+        Ok(self.get(&self.url).await?.status().as_u16())
+    }
+
+    /// The number of the newest segment. It rises for as long as a broadcast goes on.
+    ///
+    /// # Errors
+    /// When there is no playlist with at least one segment.
+    pub async fn newest_segment_number(&self) -> Result<u64> {
+        Ok(self.media_playlist().await?.1.newest_number)
+    }
+
+    /// The newest picture, at `width` × `height`: the last frame of the newest segment.
+    ///
+    /// # Errors
+    /// When there is no segment, or it holds no H.264 picture.
+    pub async fn picture(&self, width: usize, height: usize) -> Result<Picture> {
+        decode::last_picture(self.newest_segment().await?, width, height).await
+    }
+
+    /// How loud the newest segment is: the root mean square of its samples, where 1 is full scale. A segment without
+    /// a sound track is 0.
+    ///
+    /// # Errors
+    /// When there is no segment, or its sound is no AAC.
+    pub async fn loudness(&self) -> Result<f64> {
+        decode::loudness(self.newest_segment().await?).await
+    }
+
+    /// Whether anything can be heard in the newest segment.
+    ///
+    /// # Errors
+    /// As [`Viewer::loudness`].
+    pub async fn hears_sound(&self) -> Result<bool> {
+        Ok(self.loudness().await? >= AUDIBLE)
+    }
+
+    async fn newest_segment(&self) -> Result<Vec<u8>> {
+        let (base, playlist) = self.media_playlist().await?;
+        let url = base.join(&playlist.newest_address).context("the segment's address")?;
+        let answer = self.get(&url).await?;
+        let status = answer.status();
+        if status != StatusCode::OK {
+            bail!("{url} answers {status}");
+        }
+        Ok(answer.bytes().await.with_context(|| format!("read {url}"))?.to_vec())
+    }
+
+    /// The media playlist and its own address; of several variants the best.
+    async fn media_playlist(&self) -> Result<(Url, MediaPlaylist)> {
+        match self.playlist(&self.url).await? {
+            (base, Playlist::Media(media)) => Ok((base, media)),
+            (base, Playlist::Variants { best }) => {
+                match self.playlist(&base.join(&best).context("the variant's address")?).await? {
+                    (base, Playlist::Media(media)) => Ok((base, media)),
+                    (base, Playlist::Variants { .. }) => bail!("{base} lists variants of variants"),
+                }
+            }
+        }
+    }
+
+    async fn playlist(&self, url: &Url) -> Result<(Url, Playlist)> {
+        let answer = self.get(url).await?;
+        let status = answer.status();
+        // Redirects were followed; relative addresses are relative to where they led.
+        let base = answer.url().clone();
+        let text = answer.text().await.with_context(|| format!("read {url}"))?;
+        if status != StatusCode::OK {
+            bail!("{url} answers {status}: {}", text.trim());
+        }
+        let playlist = Playlist::parse(&text).with_context(|| format!("the playlist {url}"))?;
+        Ok((base, playlist))
+    }
+
+    async fn get(&self, url: &Url) -> Result<reqwest::Response> {
+        self.http.get(url.clone()).send().await.with_context(|| format!("get {url}"))
+    }
+}

@@ -1,0 +1,191 @@
+//! Bad input and faults: what is wrong is said, nothing is duplicated, and all is well again once it is mended.
+
+use crate::support::stage::PROVIDERS;
+use crate::support::{Stage, eventually, holds, is, message, spec};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use memorialstream_lab::Fault;
+use memorialstream_operator::api::conditions::ConditionType as Kind;
+use memorialstream_operator::api::spec::{State, Via};
+use serde_json::json;
+
+/// Refused credentials are told in the provider's words, without a storm of requests, and nothing is recreated.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_told_and_nothing_is_recreated() {
+    let stage = Stage::enter("credentials").await;
+    let service = stage.service("credentials");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({}))).await;
+    let idle = service.reaches(State::Idle).await;
+    let good = stage.credentials();
+    for (key, words) in
+        [("MUX_TOKEN_SECRET", "Unauthorized request"), ("LIVEKIT_API_SECRET", "key or secret is wrong")]
+    {
+        let mut wrong = good.clone();
+        wrong.insert(key, "not-the-secret-of-this-account-at-all".into());
+        stage.write_credentials(wrong).await;
+        service.ask(State::Standby).await;
+        let refused = service.says(Kind::CredentialsValid, "False", Some("CredentialsRefused")).await;
+        let told = message(&refused, Kind::CredentialsValid);
+        assert!(told.contains(words), "{key}: {told}");
+        assert!(refused.message.as_deref() == Some(told.as_str()), "{refused:?}");
+        assert!(is(&refused, Kind::Ready, "False", None));
+        stage.mux.reset_counters().await.expect("reset");
+        service.annotate("tributestream.com/reconcile-requested-at", Some(key)).await;
+        // Whoever storms makes hundreds of requests in the time that a mended Secret takes to be read again.
+        stage.write_credentials(good.clone()).await;
+        service.says(Kind::CredentialsValid, "True", None).await;
+        let counters = stage.mux.counters().await.expect("counters");
+        let refusals: u64 =
+            counters.iter().filter(|count| count.status == 401).map(|count| count.count).sum();
+        assert!(refusals < 12, "{refusals} refused requests: {counters:?}");
+        service.reaches(State::Standby).await;
+        service.ask(State::Idle).await;
+        let back = service.reaches(State::Idle).await;
+        assert_eq!(back.mux.map(|mux| mux.stream_id), idle.mux.clone().map(|mux| mux.stream_id));
+    }
+    assert_eq!(stage.streams_ever_made(&service).await.len(), 1, "nothing was recreated");
+    service.delete().await;
+    service.is_gone().await;
+}
+
+/// A missing Secret and a missing key are named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_and_a_missing_key_are_named() {
+    let stage = Stage::enter("secret").await;
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    secrets.delete(PROVIDERS, &DeleteParams::default()).await.expect("delete the Secret");
+    let service = stage.service("secretless");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({}))).await;
+    let missing = service.says(Kind::CredentialsValid, "False", Some("SecretNotFound")).await;
+    let place = format!("{}/{PROVIDERS}", stage.namespace);
+    assert!(message(&missing, Kind::CredentialsValid).contains(&place), "{missing:?}");
+    let mut incomplete = stage.credentials();
+    incomplete.remove("LIVEKIT_API_KEY");
+    stage.write_credentials(incomplete).await;
+    let missing = service.says(Kind::CredentialsValid, "False", Some("SecretKeyMissing")).await;
+    assert!(message(&missing, Kind::CredentialsValid).contains("has no LIVEKIT_API_KEY"), "{missing:?}");
+    assert!(is(&missing, Kind::Stalled, "True", Some("SecretKeyMissing")));
+    stage.write_credentials(stage.credentials()).await;
+    service.reaches(State::Idle).await;
+    service.delete().await;
+    service.is_gone().await;
+}
+
+/// An image that the node cannot get is told in the kubelet's words.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_had_is_told() {
+    let stage = Stage::enter_with_image("image", Some("localhost/no-such-compositor:1")).await;
+    let service = stage.service("imageless");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Standby"}))).await;
+    let told = service.says(Kind::CompositorReady, "False", Some("ErrImageNeverPull")).await;
+    assert!(message(&told, Kind::CompositorReady).contains("localhost/no-such-compositor:1"), "{told:?}");
+    assert!(told.message.is_some_and(|message| message.contains("no-such-compositor")));
+    service.delete().await;
+    service.is_gone().await;
+}
+
+/// Without an egress worker the service waits, says so, and goes live once there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_egress_worker_it_waits_for_capacity() {
+    let stage = Stage::enter("capacity").await;
+    if !stage.vias().contains(&Via::LiveKit) {
+        return;
+    }
+    let lab = stage.lab.clone();
+    tokio::task::spawn_blocking(move || lab.stop_process("egress")).await.expect("join").expect("stop");
+    let service = stage.service("waiting");
+    service.apply(spec(Via::LiveKit, &["lectern"], json!({"state": "Live"}))).await;
+    let told = service.says(Kind::EgressActive, "False", Some("WaitingForCapacity")).await;
+    assert!(message(&told, Kind::EgressActive).contains("egress worker"), "{told:?}");
+    let lab = stage.lab.clone();
+    tokio::task::spawn_blocking(move || lab.start_process("egress")).await.expect("join").expect("start");
+    let live = service.reaches(State::Live).await;
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    assert_eq!(stage.active_egresses(&uid).await.len(), 1);
+    assert!(live.egress.expect("egress").attempt > 1);
+    service.delete().await;
+    service.is_gone().await;
+}
+
+/// The older object keeps the slug; the younger one says who has it, and costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slug_belongs_to_the_older_object() {
+    let stage = Stage::enter("slug").await;
+    let (older, younger) = (stage.service("older"), stage.service("younger"));
+    older.apply(spec(Via::Compositor, &[], json!({"slug": "jane"}))).await;
+    older.reaches(State::Idle).await;
+    younger.apply(spec(Via::Compositor, &[], json!({"slug": "jane", "state": "Standby"}))).await;
+    let taken = younger.says(Kind::Stalled, "True", Some("SlugTaken")).await;
+    let holder = format!("{}/older", stage.namespace);
+    assert!(message(&taken, Kind::Stalled).contains(&holder), "{taken:?}");
+    let uid = younger.get().await.metadata.uid.expect("a uid");
+    assert!(stage.streams_of_uid(&uid).await.is_empty() && stage.rooms(&uid).await.is_empty());
+    assert!(is(&older.status().await, Kind::Ready, "True", None));
+    older.delete().await;
+    older.is_gone().await;
+    younger.reaches(State::Standby).await;
+    younger.delete().await;
+    younger.is_gone().await;
+}
+
+/// Mux is down while a service goes live: it goes live when Mux is back, with one stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn mux_down_during_go_live_converges_when_it_is_back() {
+    let stage = Stage::enter("outage").await;
+    for (name, fault) in [("refused", Fault::server_error()), ("cut-off", Fault::outage())] {
+        let service = stage.service(name);
+        stage.mux.set_fault(&fault).await.expect("set the fault");
+        service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Live"}))).await;
+        let told = service
+            .until("it is told that Mux does not answer", |status| {
+                is(status, Kind::CredentialsValid, "Unknown", Some("ProviderNotAnswering"))
+                    || is(status, Kind::MuxStreamReady, "Unknown", None)
+                    || is(status, Kind::MuxStreamReady, "False", Some("ProviderNotAnswering"))
+            })
+            .await;
+        assert!(told.message.is_some(), "{told:?}");
+        stage.mux.clear_faults().await.expect("clear");
+        service.reaches(State::Live).await;
+        assert_eq!(stage.streams_ever_made(&service).await.len(), 1, "{name}");
+        service.delete().await;
+        service.is_gone().await;
+    }
+}
+
+/// The pod answers only to its bearer token, and an operator that has lost it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_bearer_token_is_refused_and_told() {
+    let stage = Stage::enter("bearer").await;
+    let service = stage.service("guarded");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Standby"}))).await;
+    service.reaches(State::Standby).await;
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    let ip = stage.pods(&uid).await[0].status.clone().and_then(|status| status.pod_ip).expect("an address");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let control = memorialstream_compositor_protocol::CONTROL_PORT;
+    for token in ["", "wrong"] {
+        for path in ["status", "program", "sender"] {
+            let url = format!("http://{ip}:{control}/v1/{path}");
+            let request = if path == "status" { client.get(url) } else { client.put(url).body("{}") };
+            let answer = request.bearer_auth(token).send().await.expect("an answer");
+            assert_eq!(answer.status(), 401, "{path} with {token:?}");
+        }
+    }
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let token = memorialstream_compositor_protocol::BEARER_TOKEN_FILE;
+    let patch = json!({"stringData": {token: "not-the-one-that-the-pod-knows"}});
+    secrets
+        .patch("guarded-compositor", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .expect("change the bearer token");
+    let told = service.says(Kind::CompositorReady, "False", Some("Unauthorized")).await;
+    assert!(message(&told, Kind::CompositorReady).contains("bearer token"), "{told:?}");
+    service.says(Kind::ProgramApplied, "False", Some("Unauthorized")).await;
+    service.delete().await;
+    service.is_gone().await;
+    eventually("the pod is gone", async || {
+        let pods = stage.pods(&uid).await;
+        holds(pods.is_empty(), || format!("{} pods", pods.len()))
+    })
+    .await;
+}

@@ -1,0 +1,222 @@
+//! One test's turn on the lab: an operator of its own, and a namespace with credentials.
+
+use super::operator::Operator;
+use super::service::Service;
+use super::wait::{eventually, holds};
+use super::{client, lab, namespace};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use memorialstream_lab::installation::{self, Installed};
+use memorialstream_lab::{LabDescription, MuxAdmin, StreamRecord};
+use memorialstream_operator::api::MemorialStream;
+use memorialstream_operator::api::names::{marker, room_name};
+use memorialstream_operator::api::spec::Via;
+use memorialstream_operator::providers::Secret as Hidden;
+use memorialstream_operator::providers::livekit::{Egress, LivekitClient, LivekitCredentials};
+use memorialstream_operator::stream::pod::UID_LABEL;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// The Secret with credentials in each namespace.
+pub const PROVIDERS: &str = "providers";
+
+/// One machine has one lab, and an operator acts on the whole cluster: tests take turns.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits for the machine's one lab, for a test that needs no operator: none runs meanwhile.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+static INSTALLED: LazyLock<Installed> =
+    LazyLock::new(|| installation::prepare(&lab()).expect("install images and chart"));
+
+/// A test's turn.
+pub struct Stage {
+    /// The lab.
+    pub lab: LabDescription,
+    /// The cluster's administrator.
+    pub client: Client,
+    /// The simulator's switches.
+    pub mux: MuxAdmin,
+    /// LiveKit, past the operator.
+    pub livekit: LivekitClient,
+    /// This test's namespace.
+    pub namespace: String,
+    operator: Operator,
+    image: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// Waits for the turn, clears what a failed test left, and starts an operator.
+    pub async fn enter(prefix: &str) -> Self {
+        Self::enter_with_image(prefix, None).await
+    }
+
+    /// The same with another compositor image than the one that was built.
+    pub async fn enter_with_image(prefix: &str, image: Option<&str>) -> Self {
+        let turn = turn().await;
+        let lab = lab();
+        let client = client().await;
+        let installed = tokio::task::spawn_blocking(|| &*INSTALLED).await.expect("the installation");
+        let image = image.map_or_else(|| installed.compositor_image.clone(), str::to_owned);
+        let operator = Operator::start(&lab, &installed.operator_kubeconfig, &image);
+        let livekit = LivekitClient::new(&livekit_credentials(&lab)).expect("a client of LiveKit");
+        let mux = MuxAdmin::new(&lab);
+        mux.clear_faults().await.expect("clear the simulator's faults");
+        let namespace = namespace(&client, prefix).await;
+        let stage = Self { lab, client, mux, livekit, namespace, operator, image, _turn: turn };
+        stage.write_credentials(stage.credentials()).await;
+        stage.clear().await;
+        stage
+    }
+
+    /// Deletes every MemorialStream and waits until they are gone.
+    async fn clear(&self) {
+        let api: Api<MemorialStream> = Api::all(self.client.clone());
+        for left in api.list(&ListParams::default()).await.expect("list").items {
+            let namespace = left.metadata.namespace.unwrap_or_default();
+            let api: Api<MemorialStream> = Api::namespaced(self.client.clone(), &namespace);
+            api.delete(&left.metadata.name.unwrap_or_default(), &DeleteParams::default())
+                .await
+                .expect("delete what is left");
+        }
+        eventually("nothing is left of other tests", async || {
+            let left = api.list(&ListParams::default()).await.expect("list").items;
+            let names: Vec<_> = left.iter().map(|left| left.metadata.name.clone()).collect();
+            holds(names.is_empty(), || format!("{names:?}"))
+        })
+        .await;
+    }
+
+    /// What belongs into the Secret with credentials.
+    pub fn credentials(&self) -> BTreeMap<&'static str, String> {
+        installation::credentials(&self.lab)
+    }
+
+    /// Writes the Secret with credentials of this test's namespace.
+    pub async fn write_credentials(&self, data: BTreeMap<&'static str, String>) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let secret: Secret = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": PROVIDERS}, "stringData": data,
+        }))
+        .expect("a Secret");
+        // A key that is left out goes: the Secret is written whole.
+        if api.get_opt(PROVIDERS).await.expect("read the Secret").is_some() {
+            api.delete(PROVIDERS, &DeleteParams::default()).await.expect("delete the Secret");
+        }
+        api.patch(PROVIDERS, &PatchParams::apply("tests").force(), &Patch::Apply(&secret))
+            .await
+            .expect("write the Secret");
+    }
+
+    /// A service of this test's namespace; it is not applied yet.
+    pub fn service(&self, name: &str) -> Service {
+        Service::new(&self.client, &self.namespace, name)
+    }
+
+    /// Kills the operator.
+    pub fn kill_operator(&mut self) {
+        self.operator.kill();
+    }
+
+    /// Starts an operator after one was killed.
+    pub fn start_operator(&mut self) {
+        self.operator = Operator::start(&self.lab, &INSTALLED.operator_kubeconfig, &self.image);
+    }
+
+    /// The operator's process.
+    pub fn operator_pid(&self) -> u32 {
+        self.operator.pid()
+    }
+
+    /// Every Mux live stream that was ever made for a service, deleted ones too.
+    pub async fn streams_ever_made(&self, service: &Service) -> Vec<StreamRecord> {
+        let uid = service.get().await.metadata.uid.expect("a uid");
+        self.streams_of_uid(&uid).await
+    }
+
+    /// The same by UID, for a service that may be gone.
+    pub async fn streams_of_uid(&self, uid: &str) -> Vec<StreamRecord> {
+        let cluster = self.cluster_id().await;
+        let wanted = marker(&cluster, uid);
+        let all = self.mux.streams().await.expect("the simulator's streams");
+        all.into_iter().filter(|stream| stream.passthrough.as_deref() == Some(wanted.as_str())).collect()
+    }
+
+    async fn cluster_id(&self) -> String {
+        let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
+        api.get("kube-system").await.expect("kube-system").metadata.uid.expect("a uid")
+    }
+
+    /// Active egresses in rooms of a service.
+    pub async fn active_egresses(&self, uid: &str) -> Vec<Egress> {
+        let prefix = room_name(uid, 0).trim_end_matches('0').to_owned();
+        let all = self.livekit.egresses(None, true).await.expect("list egresses");
+        all.into_iter().filter(|egress| egress.room_name.starts_with(&prefix)).collect()
+    }
+
+    /// Rooms of a service.
+    pub async fn rooms(&self, uid: &str) -> Vec<String> {
+        let prefix = room_name(uid, 0).trim_end_matches('0').to_owned();
+        let all = self.livekit.rooms().await.expect("list rooms");
+        all.into_iter().map(|room| room.name).filter(|name| name.starts_with(&prefix)).collect()
+    }
+
+    /// Compositor pods of a service.
+    pub async fn pods(&self, uid: &str) -> Vec<Pod> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let selector = ListParams::default().labels(&format!("{UID_LABEL}={uid}"));
+        api.list(&selector).await.expect("list pods").items
+    }
+
+    /// Nothing that is paid for is left of a service that was deleted.
+    pub async fn assert_nothing_is_left(&self, uid: &str) {
+        let alive: Vec<_> =
+            self.streams_of_uid(uid).await.into_iter().filter(|stream| !stream.deleted).collect();
+        assert!(alive.is_empty(), "Mux live streams are left: {alive:?}");
+        assert!(self.rooms(uid).await.is_empty(), "rooms are left");
+        assert!(self.active_egresses(uid).await.is_empty(), "egresses are left");
+        assert!(self.pods(uid).await.is_empty(), "pods are left");
+    }
+
+    /// The senders that can be tried here: LiveKit's egress service is not on every machine.
+    pub fn vias(&self) -> Vec<Via> {
+        match self.lab.egress {
+            Some(_) => vec![Via::Compositor, Via::LiveKit],
+            None => {
+                eprintln!("no egress service runs (LIVEKIT_EGRESS_BIN): only via Compositor is tried");
+                vec![Via::Compositor]
+            }
+        }
+    }
+}
+
+fn livekit_credentials(lab: &LabDescription) -> LivekitCredentials {
+    LivekitCredentials {
+        url: lab.livekit.url.clone(),
+        api_key: lab.livekit.api_key.clone(),
+        api_secret: Hidden::new(lab.livekit.api_secret.reveal()),
+    }
+}
+
+/// A spec with a small picture, with `more` merged over it.
+pub fn spec(via: Via, cameras: &[&str], more: Value) -> Value {
+    let cameras: Vec<Value> = cameras.iter().map(|name| json!({"name": name})).collect();
+    let mut spec = json!({
+        "credentialsSecretRef": {"name": PROVIDERS},
+        "cameras": cameras,
+        "egress": {"via": via},
+        "mux": {"reconnectWindowSeconds": 60},
+        "video": {"width": 640, "height": 360, "framesPerSecond": 15, "bitrateKbps": 800},
+        "compositor": {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}},
+    });
+    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+        spec.extend(more.clone());
+    }
+    spec
+}
