@@ -104,7 +104,7 @@ fn start(folder: &RunFolder, cache: &Cache, wanted: &[Part]) -> Result<LabDescri
         bring_up(&table, &livekit::redis(folder, &description.ports))?;
         bring_up(&table, &livekit::livekit(folder, &description.ports))?;
         if description.egress.is_some() {
-            bring_up(&table, &livekit::egress(folder, &description.ports))?;
+            bring_up(&table, &livekit::egress(folder, cache, &description.ports))?;
         }
     }
     if wanted.contains(&Part::Mux) {

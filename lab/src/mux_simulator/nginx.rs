@@ -38,10 +38,15 @@ impl Nginx {
     }
 }
 
-/// Names of streams in the stat module's XML; the application has a name as well.
+/// Names of streams of the encoders' application in the stat module's XML; an application begins with its own name.
 fn names(xml: &str) -> BTreeSet<String> {
-    let names = xml.split("<name>").skip(1).filter_map(|rest| rest.split_once("</name>"));
-    names.map(|(name, _)| name.to_owned()).filter(|name| name != APPLICATION).collect()
+    let named = |part: &str| {
+        let names = part.split("<name>").skip(1).filter_map(|rest| rest.split_once("</name>"));
+        names.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    let applications = xml.split("<application>").skip(1).map(named);
+    let ours = applications.filter(|names| names.first().is_some_and(|name| name == APPLICATION));
+    ours.flat_map(|names| names.into_iter().skip(1)).collect()
 }
 
 #[cfg(test)]
@@ -51,7 +56,9 @@ mod tests {
     #[test]
     fn streams_are_told_from_the_application() {
         let xml = "<rtmp><server><application>\n<name>app</name><live>\n<stream>\n<name>0a1b</name>\n<time>1</time>\
-                   </stream><stream><name>2c3d</name></stream></live></application></server></rtmp>";
+                   </stream><stream><name>2c3d</name></stream></live></application>\
+                   <application><name>renamed</name><live><stream><name>4e5f</name></stream></live></application>\
+                   </server></rtmp>";
         assert_eq!(names(xml), BTreeSet::from(["0a1b".to_owned(), "2c3d".to_owned()]));
         assert!(names("<rtmp/>").is_empty());
     }

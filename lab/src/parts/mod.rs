@@ -1,10 +1,13 @@
 //! The parts that the lab is built from: Go programs, Debian packages and a base image.
 
 mod base;
+mod faac;
 mod go;
 mod packages;
 mod store;
 pub use store::{build_if_missing as build_part_if_missing, run};
+
+pub use faac::environment as egress_environment;
 
 pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah, pause_archive};
 
@@ -24,6 +27,7 @@ pub fn prepare(cache: &Cache) -> Result<()> {
     for part in go::parts() {
         part.build_if_missing(cache)?;
     }
+    faac::build_plugin_if_missing(cache)?;
     base::build_if_missing(cache)
 }
 

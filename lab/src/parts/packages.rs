@@ -1,5 +1,6 @@
 //! Debian packages that the lab and the tests need.
 
+use super::find_program;
 use super::store::run;
 use crate::progress::Step;
 use anyhow::{Context, Result, bail};
@@ -41,6 +42,9 @@ const PACKAGES: [&str; 27] = [
     "pkg-config",
 ];
 
+/// Drives the Mux simulator with Mux's own SDK. Not needed where the machine has a Node.js of its own.
+const NODE: [&str; 2] = ["nodejs", "npm"];
+
 /// Installs what is missing, when this is root.
 ///
 /// # Errors
@@ -70,19 +74,21 @@ fn apt_get() -> Command {
 }
 
 fn missing() -> Result<Vec<&'static str>> {
+    let node: &[&str] = if find_program("node").is_some() { &[] } else { &NODE };
+    let wanted = [&PACKAGES, node].concat();
     let answer = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
-        .args(PACKAGES)
+        .args(&wanted)
         .output()
         .context("run dpkg-query: the lab runs on Debian and its relatives")?;
-    Ok(not_installed(&String::from_utf8_lossy(&answer.stdout)))
+    Ok(not_installed(&wanted, &String::from_utf8_lossy(&answer.stdout)))
 }
 
-fn not_installed(listing: &str) -> Vec<&'static str> {
+fn not_installed(wanted: &[&'static str], listing: &str) -> Vec<&'static str> {
     let installed = |name: &str| {
         listing.lines().any(|line| line.split_once(' ').is_some_and(|pair| pair == (name, "installed")))
     };
-    PACKAGES.into_iter().filter(|name| !installed(name)).collect()
+    wanted.iter().copied().filter(|name| !installed(name)).collect()
 }
 
 #[cfg(test)]
@@ -92,8 +98,8 @@ mod tests {
     #[test]
     fn only_what_is_installed_counts() {
         let mut listing: String = PACKAGES.iter().map(|name| format!("{name} installed\n")).collect();
-        assert!(not_installed(&listing).is_empty());
+        assert!(not_installed(&PACKAGES, &listing).is_empty());
         listing = listing.replace("runc installed", "runc config-files").replace("mount installed\n", "");
-        assert_eq!(not_installed(&listing), ["runc", "mount"]);
+        assert_eq!(not_installed(&PACKAGES, &listing), ["runc", "mount"]);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::cluster::network::HOST_ADDRESS;
 use crate::description::LiveKit;
-use crate::folders::{RunFolder, write_private};
+use crate::folders::{Cache, RunFolder, write_private};
+use crate::parts::egress_environment;
 use crate::ports::Ports;
 use crate::process::{Ready, Signal, Specification, Stop};
 use anyhow::Result;
@@ -95,10 +96,11 @@ pub fn livekit(folder: &RunFolder, ports: &Ports) -> Specification {
 }
 
 /// The egress service. It drains on SIGTERM for as long as streams run; SIGINT stops it.
-pub fn egress(folder: &RunFolder, ports: &Ports) -> Specification {
+pub fn egress(folder: &RunFolder, cache: &Cache, ports: &Ports) -> Specification {
     let health = loopback(ports.egress_health);
     let mut egress = Specification::new("egress", "egress", Vec::new(), Ready::Http(health, "/".to_owned()));
-    egress.environment = BTreeMap::from([("EGRESS_CONFIG_FILE".to_owned(), folder.text("egress.yaml"))]);
+    egress.environment = egress_environment(cache);
+    egress.environment.insert("EGRESS_CONFIG_FILE".to_owned(), folder.text("egress.yaml"));
     egress.stop = Stop { signal: Signal::Interrupt, patience_seconds: 15 };
     egress
 }

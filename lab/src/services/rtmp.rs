@@ -48,6 +48,15 @@ rtmp {{
             deny play all;
             on_publish http://127.0.0.1:{callbacks}/publish;
             on_publish_done http://127.0.0.1:{callbacks}/publish_done;
+            push rtmp://127.0.0.1:{rtmp}/renamed;
+        }}
+        # HLS knows a stream by the name with which it was published, not by the one that on_publish gave it. So it
+        # is published once more, under its new name: the first one is the stream key.
+        application renamed {{
+            live on;
+            allow publish 127.0.0.1;
+            deny publish all;
+            deny play all;
             hls on;
             hls_path {hls};
             hls_fragment 1s;

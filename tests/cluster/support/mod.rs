@@ -19,7 +19,11 @@ use kube::{Client, Config};
 use memorialstream_lab::LabDescription;
 use memorialstream_operator::api::crd::custom_resource_definition;
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Once;
+
+/// As whom compositor pods run.
+const POD_USER: u32 = 65532;
 
 /// The running lab. `make test` starts one for all tests.
 pub fn lab() -> LabDescription {
@@ -79,8 +83,10 @@ pub fn manifest(name: &str, spec: Value) -> DynamicObject {
 /// The one compositor of this test's turn, a process of the node.
 pub fn compositor_process() -> u32 {
     let is_compositor = |pid: &u32| {
+        let owner = std::fs::metadata(format!("/proc/{pid}")).map(|process| process.uid()).ok();
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).next().is_some_and(|word| word.ends_with(b"memorialstream-compositor"))
+        let program = words.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        owner == Some(POD_USER) && program.ends_with(b"memorialstream-compositor")
     };
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let mut found: Vec<u32> = processes
