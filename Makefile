@@ -8,12 +8,13 @@ CARGO_DENY := $(CACHE)/parts/cargo-deny-$(CARGO_DENY_VERSION)
 
 # Without a rule of its own, `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint crds check-crds prepare
+.PHONY: help demo demo-down test bench lint crds check-crds prepare
 
 help:
 	@echo 'make demo       a memorial service goes live on this machine; DEMO_ONCE=1 runs to the end'
 	@echo 'make demo-down  ends what the demo left running'
 	@echo 'make test       every test, on real parts'
+	@echo 'make bench      figures, as they stand in docs/benchmarks.md'
 	@echo 'make lint       format, clippy, licences'
 	@echo 'make crds       the generated files: CRD and API reference'
 
@@ -30,6 +31,11 @@ demo-down:
 test: prepare
 	cargo test --workspace --no-run
 	$(LAB) exec -- cargo test --workspace
+
+# Figures, in a lab of their own. A measurement is a test of the cluster that the others' run leaves out.
+bench: prepare
+	cargo test -p memorialstream-operator -p memorialstream-compositor --no-run
+	$(LAB) exec -- cargo test -p memorialstream-operator --test cluster -- --ignored --nocapture bench::
 
 prepare:
 	cargo build -p memorialstream-lab

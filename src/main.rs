@@ -10,6 +10,8 @@ use memorialstream_operator::run::{self, Settings};
 use memorialstream_operator::stream::plan::Timings;
 use memorialstream_operator::stream::pod::PodTemplate;
 use memorialstream_operator::token;
+use std::io::IsTerminal;
+use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -88,8 +90,17 @@ struct TokenArguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let command = CommandLine::parse().command;
+async fn main() -> ExitCode {
+    match carry_out(CommandLine::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn carry_out(command: Command) -> anyhow::Result<()> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("another TLS provider was installed before ring");
     }
@@ -103,11 +114,10 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run(arguments) => {
-            tracing_subscriber::fmt()
-                .with_env_filter(
-                    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
-                )
-                .init();
+            let filter =
+                tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+            let ansi = std::io::stdout().is_terminal();
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).init();
             run::run(client().await?, settings(arguments)).await
         }
         Command::Token(arguments) => {

@@ -62,8 +62,15 @@ enum Subcommands {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    match CommandLine::parse().command {
+async fn main() -> ExitCode {
+    carry_out(CommandLine::parse().command).await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn carry_out(command: Subcommands) -> Result<ExitCode> {
+    match command {
         Subcommands::Prepare => prepare(&Cache::open()?)?,
         Subcommands::Up { parts } => {
             let lab = lab::up(&all_if_none(parts))?;

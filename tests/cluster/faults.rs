@@ -91,14 +91,12 @@ async fn without_an_egress_worker_it_waits_for_capacity() {
     if !stage.vias().contains(&Via::LiveKit) {
         return;
     }
-    let lab = stage.lab.clone();
-    tokio::task::spawn_blocking(move || lab.stop_process("egress")).await.expect("join").expect("stop");
+    stage.stop_process("egress").await;
     let service = stage.service("waiting");
     service.apply(spec(Via::LiveKit, &["lectern"], json!({"state": "Live"}))).await;
     let told = service.says(Kind::EgressActive, "False", Some("WaitingForCapacity")).await;
     assert!(message(&told, Kind::EgressActive).contains("egress worker"), "{told:?}");
-    let lab = stage.lab.clone();
-    tokio::task::spawn_blocking(move || lab.start_process("egress")).await.expect("join").expect("start");
+    stage.start_process("egress").await;
     let live = service.reaches(State::Live).await;
     let uid = service.get().await.metadata.uid.expect("a uid");
     assert_eq!(stage.active_egresses(&uid).await.len(), 1);

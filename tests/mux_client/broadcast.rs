@@ -71,8 +71,7 @@ async fn an_encoder_leads_from_idle_to_active_and_complete_ends_it() {
     assert_eq!((recorded.is_live, recorded.status.as_str()), (false, "ready"));
     assert_eq!(recorded.passthrough, stream.passthrough);
     let recording = stage.viewer(&recorded.playback_ids[0].id);
-    let answer = http_client().expect("a client").get(recording.url()).send().await.expect("an answer");
-    let playlist = answer.text().await.expect("a playlist");
+    let playlist = playlist(&recording).await;
     assert!(playlist.contains("#EXT-X-MEDIA-SEQUENCE:0\n"), "{playlist}");
     assert!(playlist.ends_with("#EXT-X-ENDLIST\n"), "{playlist}");
     recording.picture(320, 180).await.expect("a picture of the recording");
@@ -94,16 +93,13 @@ async fn an_encoder_that_comes_back_goes_on_with_its_recording() {
     assert!(stage.only_asset(&stream).await.is_live);
     let viewer = stage.viewer(&stream.playback_ids[0].id);
     eventually("both parts can be watched", async || {
-        let answer =
-            http_client().and_then(|http| Ok(http.get(viewer.url()))).map_err(|error| error.to_string())?;
-        let playlist = answer.send().await.map_err(|error| error.to_string())?;
-        let playlist = playlist.text().await.map_err(|error| error.to_string())?;
+        let playlist = playlist(&viewer).await;
         if playlist.contains("#EXT-X-DISCONTINUITY\n") { Ok(()) } else { Err(playlist) }
     })
     .await;
     // A second encoder replaces one that is still connected.
     let third = stage.encoder(&stream);
-    second.is_cut_off().await;
+    second.ends().await;
     stage.until("connected", &stream, |now| now.connected == Some(true)).await;
     assert_eq!(stage.encoders(&stream).await, 1);
     assert!(stage.only_asset(&stream).await.is_live);
@@ -132,19 +128,17 @@ async fn without_a_window_the_next_encoder_starts_a_new_recording() {
 async fn who_may_not_send_is_kept_out_or_cut_off() {
     let stage = Stage::enter().await;
     let stream = stage.create("refusal").await;
-    Encoder::start(&format!("{}/00000000-0000-4000-8000-000000000000", stage.lab.mux.rtmp_url))
-        .is_cut_off()
-        .await;
+    Encoder::start(&format!("{}/00000000-0000-4000-8000-000000000000", stage.lab.mux.rtmp_url)).ends().await;
 
     stage.client.disable_live_stream(&stream.id).await.expect("disable");
-    stage.encoder(&stream).is_cut_off().await;
+    stage.encoder(&stream).ends().await;
     assert!(stage.client.assets_of_live_stream(&stream.id).await.expect("assets").is_empty());
 
     stage.client.enable_live_stream(&stream.id).await.expect("enable");
     let encoder = stage.encoder(&stream);
     stage.is_active(&stream).await;
     stage.client.disable_live_stream(&stream.id).await.expect("disable");
-    encoder.is_cut_off().await;
+    encoder.ends().await;
     assert_eq!(stage.get(&stream).await.status, LiveStreamStatus::Disabled);
     assert!(!stage.only_asset(&stream).await.is_live);
 
@@ -152,10 +146,10 @@ async fn who_may_not_send_is_kept_out_or_cut_off() {
     let encoder = stage.encoder(&stream);
     stage.is_active(&stream).await;
     stage.client.delete_live_stream(&stream.id).await.expect("delete");
-    encoder.is_cut_off().await;
+    encoder.ends().await;
     let assets = stage.client.assets_of_live_stream(&stream.id).await.expect("assets");
     assert_eq!(assets.iter().map(|asset| asset.is_live).collect::<Vec<_>>(), [false, false]);
-    stage.encoder(&stream).is_cut_off().await;
+    stage.encoder(&stream).ends().await;
     stage.leave(&[]).await;
 }
 
@@ -166,7 +160,7 @@ async fn an_ingest_that_is_killed_has_no_encoders() {
     let encoder = stage.encoder(&stream);
     stage.is_active(&stream).await;
     stage.lab.stop_process("nginx-rtmp").expect("stop it");
-    encoder.is_cut_off().await;
+    encoder.ends().await;
     stage.until("disconnected", &stream, |now| now.connected.is_none()).await;
     stage.lab.start_process("nginx-rtmp").expect("start it again");
     let _encoder = stage.encoder(&stream);
@@ -182,8 +176,8 @@ async fn a_stream_key_stands_in_no_log_and_no_file_name() {
     let encoder = stage.encoder(&stream);
     stage.is_active(&stream).await;
     stage.client.disable_live_stream(&stream.id).await.expect("disable");
-    encoder.is_cut_off().await;
-    stage.encoder(&stream).is_cut_off().await;
+    encoder.ends().await;
+    stage.encoder(&stream).ends().await;
     let key = stream.stream_key.reveal();
     let mut seen = 0;
     for folder in [stage.lab.logs.clone(), stage.lab.folder.join("hls")] {
@@ -196,6 +190,12 @@ async fn a_stream_key_stands_in_no_log_and_no_file_name() {
     }
     assert!(seen > 2, "{seen} files were looked at");
     stage.leave(&[stream]).await;
+}
+
+async fn playlist(viewer: &Viewer) -> String {
+    let request = http_client().expect("a client").get(viewer.url());
+    let answer = request.send().await.expect("an answer");
+    answer.text().await.expect("a playlist")
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -141,8 +141,8 @@ impl Encoder {
         Self(child)
     }
 
-    /// Waits until the ingest has cut it off.
-    pub async fn is_cut_off(mut self) {
+    /// Waits until the ingest has refused it or cut it off.
+    pub async fn ends(mut self) {
         eventually("the encoder is cut off", async || match self.0.try_wait().expect("its state") {
             Some(status) if status.success() => panic!("the encoder ended by itself"),
             Some(_) => Ok(()),

@@ -95,6 +95,8 @@ impl Service {
         loop {
             let status = self.status().await;
             if wanted(&status) {
+                // Shown with a failing test, and with --nocapture.
+                println!("{:6.1} s  {}: {what}", began.elapsed().as_secs_f64(), self.name);
                 return status;
             }
             if began.elapsed() > PATIENCE {

@@ -129,6 +129,22 @@ impl Stage {
         self.operator = Operator::start(&self.lab, &INSTALLED.operator_kubeconfig, &self.image);
     }
 
+    /// Stops one of the lab's processes, as an outage would.
+    pub async fn stop_process(&self, name: &'static str) {
+        self.with_lab(move |lab| lab.stop_process(name)).await;
+    }
+
+    /// Starts it again, and waits until it is ready.
+    pub async fn start_process(&self, name: &'static str) {
+        self.with_lab(move |lab| lab.start_process(name)).await;
+    }
+
+    async fn with_lab(&self, act: impl FnOnce(&LabDescription) -> anyhow::Result<()> + Send + 'static) {
+        let lab = self.lab.clone();
+        let done = tokio::task::spawn_blocking(move || act(&lab)).await;
+        done.expect("the thread").expect("the lab's process");
+    }
+
     /// The operator's process.
     pub fn operator_pid(&self) -> u32 {
         self.operator.pid()
