@@ -16,7 +16,7 @@ const TABLES: [&str; 3] = ["nat", "filter", "mangle"];
 /// Chains of kube-proxy, the kubelet and CNI begin with these.
 const CHAINS: [&str; 2] = ["KUBE-", "CNI-"];
 
-/// Deletes all pods through the API server, so that the kubelet takes them down in order. An API server that does not
+/// Deletes Deployments and pods through the API server, so that the kubelet takes them down in order. An API server that does not
 /// answer is no error: what its pods leave is removed afterwards.
 ///
 /// # Errors
@@ -25,14 +25,17 @@ pub fn delete_pods(folder: &RunFolder) -> Result<()> {
     if !folder.kubeconfig().exists() {
         return Ok(());
     }
-    Command::new("kubectl")
-        .env("PATH", folder.search_path())
-        .env("KUBECONFIG", folder.kubeconfig())
-        .args(["delete", "pods", "--all", "--all-namespaces", "--grace-period=1", "--timeout=20s"])
-        .args(["--request-timeout=20s", "--ignore-not-found"])
-        .stdin(Stdio::null())
-        .output()
-        .context("run kubectl")?;
+    // A Deployment would bring its pods back.
+    for kind in ["deployments", "pods"] {
+        Command::new("kubectl")
+            .env("PATH", folder.search_path())
+            .env("KUBECONFIG", folder.kubeconfig())
+            .args(["delete", kind, "--all", "--all-namespaces", "--grace-period=1", "--timeout=20s"])
+            .args(["--request-timeout=20s", "--ignore-not-found"])
+            .stdin(Stdio::null())
+            .output()
+            .context("run kubectl")?;
+    }
     Ok(())
 }
 
@@ -78,13 +81,15 @@ pub fn list(folder: &RunFolder) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Processes of the lab: those that carry its mark, and containerd's shims, whose arguments name its socket.
+/// Processes of the lab: those that carry its mark, containerd's shims, whose arguments name its socket, and what runs in
+/// its containers, which outlive a shim that is killed.
 fn processes_of(folder: &RunFolder) -> Result<Vec<i32>> {
     let root = folder.root().display().to_string();
     let own = i32::try_from(std::process::id())?;
     let ours = |pid: i32| {
         process::environment_holds(pid, process::MARKER, Some(&root))
             || process::arguments_of(pid).iter().any(|word| word.contains(&format!("{root}/")))
+            || process::is_contained_in(pid, &root)
     };
     let all = process::processes()?;
     // Children of `exec` carry the folder in their PATH, not the mark, and this process may be one of them.

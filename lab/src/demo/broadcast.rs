@@ -147,7 +147,8 @@ fn start_cameras(telling: &mut Telling, lab: &LabDescription) -> Result<[Footage
 
 fn take(telling: &Telling, lab: &LabDescription, camera: &str) -> Result<()> {
     patch(telling, lab, &format!(r#"{{"spec":{{"program":{{"sources":["{camera}"]}}}}}}"#))?;
-    wait(telling, lab, &format!("jsonpath={{.status.program.sources[0]}}={camera}"), 30)?;
+    // A list that is still empty would make kubectl give up: the summary is always there.
+    wait(telling, lab, &format!("jsonpath={{.status.program.summary}}={camera}"), 30)?;
     show(telling, lab)
 }
 

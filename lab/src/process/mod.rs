@@ -6,7 +6,7 @@ mod ready;
 mod specification;
 mod table;
 
-pub use proc::{arguments_of, environment_holds, processes, send_signal};
+pub use proc::{arguments_of, environment_holds, is_contained_in, processes, send_signal};
 pub use ready::wait_until;
 pub use specification::{Ready, Signal, Specification, Stop};
 pub use table::{MARKER, RunningProcess, Table};

@@ -75,6 +75,18 @@ pub fn environment_holds(pid: i32, name: &str, value: Option<&str>) -> bool {
     })
 }
 
+/// Whether a process lives in a container whose files lie below `folder`: its root is a mount of something there.
+pub fn is_contained_in(pid: i32, folder: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_else(|_| String::new());
+    root_lies_in(&text, folder)
+}
+
+/// The fifth field is where something is mounted; an overlay names its folders in the options.
+fn root_lies_in(mounts: &str, folder: &str) -> bool {
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+    root.is_some_and(|line| line.contains(&format!("{folder}/")))
+}
+
 /// Sends a signal. A process that is gone already is no error.
 ///
 /// # Errors
@@ -106,6 +118,16 @@ mod tests {
             PidFile::of(i32::try_from(std::process::id()).expect("a process number")).expect("this process");
         assert!(is_alive(own));
         assert!(!is_alive(PidFile { start_ticks: own.start_ticks + 1, ..own }));
+    }
+
+    #[test]
+    fn a_container_is_known_by_its_root_and_the_host_is_not() {
+        let overlay = "overlay overlay rw,lowerdir=/run-folder/containerd/root/snapshots/5/fs";
+        let host = format!("1 0 254:0 / / rw - ext4 /dev/vda rw\n9 1 0:9 / /run-folder/x rw - {overlay}\n");
+        let container =
+            format!("253 212 0:109 / / ro,relatime - {overlay}\n254 253 0:111 / /proc rw - proc proc rw\n");
+        assert!(root_lies_in(&container, "/run-folder"));
+        assert!(!root_lies_in(&host, "/run-folder") && !root_lies_in(&container, "/run"));
     }
 
     #[test]
