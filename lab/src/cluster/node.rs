@@ -95,7 +95,9 @@ fn kubelet_configuration(folder: &RunFolder, ports: &Ports) -> String {
 /// containerd.
 pub fn containerd(folder: &RunFolder) -> Specification {
     let arguments = vec![format!("--config={}", folder.text("containerd.toml"))];
-    Specification::new("containerd", "containerd", arguments, Ready::Socket(containerd_address(folder)))
+    let ready = Ready::Socket(containerd_address(folder));
+    // Pods inherit it.
+    Specification { niceness: 0, ..Specification::new("containerd", "containerd", arguments, ready) }
 }
 
 /// The kubelet; ready when the node is.

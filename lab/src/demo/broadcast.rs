@@ -23,7 +23,10 @@ const CAMERAS: [&str; 3] = ["lectern", "wide", "family"];
 const SIZE: (usize, usize) = (1280, 720);
 /// How long it may take until viewers see what is on Program.
 const PATIENCE: Duration = Duration::from_secs(90);
-const PAUSE: Duration = Duration::from_millis(250);
+/// Segments are about as long: looking more often would only take processor time from what is looked at.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Enough to tell clips apart.
+const SMALL: (usize, usize) = (320, 180);
 
 /// A service that is on air.
 pub struct Live {
@@ -183,9 +186,9 @@ async fn keep_picture(
 ) -> Result<()> {
     let began = Instant::now();
     let picture = loop {
-        let seen = match viewer.picture(SIZE.0, SIZE.1).await {
+        let seen = match viewer.picture(SMALL.0, SMALL.1).await {
             Ok(picture) => match recognition.title(&picture)? {
-                Some(title) if title == wanted => break picture,
+                Some(title) if title == wanted => break viewer.picture(SIZE.0, SIZE.1).await?,
                 Some(title) => title.to_owned(),
                 None => format!("none of the clips ({picture:?})"),
             },

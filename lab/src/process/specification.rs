@@ -14,6 +14,8 @@ pub struct Specification {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// How far it gives way to others, 0 to 19.
+    pub niceness: u8,
     /// Variables beyond the inherited ones.
     pub environment: BTreeMap<String, String>,
     /// How it shows that it is ready.
@@ -22,8 +24,11 @@ pub struct Specification {
     pub stop: Stop,
 }
 
+/// The kernel weighs a whole pod against each single process outside; a pod has to come first all the same.
+const GIVES_WAY: u8 = 5;
+
 impl Specification {
-    /// A process that is ready as `ready` says, and is stopped with SIGTERM within 5 s.
+    /// A process that gives way to pods, is ready as `ready` says, and is stopped with SIGTERM within 5 s.
     pub fn new(
         name: &str,
         program: impl Into<String>,
@@ -34,6 +39,7 @@ impl Specification {
             name: name.to_owned(),
             program: program.into(),
             arguments,
+            niceness: GIVES_WAY,
             environment: BTreeMap::new(),
             ready,
             stop: Stop { signal: Signal::Term, patience_seconds: 5 },

@@ -56,8 +56,9 @@ impl Table {
         let path = self.log(name);
         let log = File::options().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("open {}", path.display()))?;
-        // setsid(1) replaces itself, so the child's number is the process's own.
+        // setsid(1) and nice(1) replace themselves, so the child's number is the process's own.
         let child = Command::new("setsid")
+            .args(["nice", "-n", &process.niceness.to_string()])
             .arg(&process.program)
             .args(&process.arguments)
             .env("PATH", self.folder.search_path())
