@@ -16,6 +16,8 @@ pub fn keep_out(secret: &Secret) {
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     if !secret.reveal().is_empty() && !secrets.contains(secret) {
         secrets.push(secret.clone());
+        // The longest first: one that is part of another must not leave the rest of it standing.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
     }
 }
 
@@ -54,6 +56,14 @@ mod tests {
         let text = "failed: ws://host/rtc?access_token=eyJhbGciOi.eyJ2aWRl-_b.c1gn&x=1, rtmp://host/app/stream-key-of-a-test";
         let expected = "failed: ws://host/rtc?access_token=[secret]&x=1, rtmp://host/app/[secret]";
         assert_eq!(redact(text), expected);
+    }
+
+    #[test]
+    fn a_secret_that_is_part_of_another_leaves_nothing_of_it() {
+        for secret in ["part-of-a-longer", "a-part-of-a-longer-one"] {
+            keep_out(&Secret::new(secret));
+        }
+        assert_eq!(redact("x a-part-of-a-longer-one y"), "x [secret] y");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Jitter buffer, milliseconds.
-const JITTER: u32 = 100;
+/// Jitter buffer, milliseconds: time enough for a lost packet to be sent again over a mobile network.
+const JITTER: u32 = 150;
 /// A key frame is asked for this often until the first picture came, and while the camera stands still.
 const KEY_FRAME_PAUSE: Duration = Duration::from_millis(200);
 const KEY_FRAME_PAUSE_WHEN_STALLED: Duration = Duration::from_secs(2);
@@ -270,7 +270,7 @@ fn codecs(source: &gst::Element) -> Vec<String> {
     codecs.iter().filter_map(|codec| codec.get::<String>().ok()).collect()
 }
 
-/// The default of 200 ms is meant for the open internet between two peers; LiveKit is near.
+/// The default of 200 ms is meant for two peers with the open internet between them; LiveKit is nearer.
 fn shorten_jitter_buffer(signaller: &Signallable) {
     signaller.connect("webrtcbin-ready", false, |values| {
         if let Some(Ok(webrtcbin)) = values.get(2).map(|value| value.get::<gst::Element>()) {
@@ -280,11 +280,22 @@ fn shorten_jitter_buffer(signaller: &Signallable) {
     });
 }
 
-/// Makes decoders ask for a key frame when something was lost, rather than to show damaged pictures.
+/// After a loss the picture stands until the next key frame, which is asked for at once: a damaged picture is worse than
+/// one that is held for a moment, and what lasts longer than the stall hold is replaced by the fallback or the slate.
 fn repair_after_loss(pipeline: &gst::Pipeline) {
-    pipeline.connect_deep_element_added(|_, _, element| {
-        if element.has_property("automatic-request-sync-points") {
-            element.set_property("automatic-request-sync-points", true);
+    let settings = [
+        "request-keyframe",
+        "wait-for-keyframe",
+        "automatic-request-sync-points",
+        "discard-corrupted-frames",
+    ];
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        for name in settings.into_iter().filter(|name| element.has_property(name)) {
+            element.set_property(name, true);
+        }
+        // Decoding one camera needs less than one core, and each further thread holds a frame back.
+        if element.has_property("max-threads") {
+            element.set_property("max-threads", 1_i32);
         }
     });
 }
