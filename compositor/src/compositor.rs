@@ -1,6 +1,6 @@
 //! The whole compositor: the engine, its cameras, the publisher and the sender.
 
-use crate::document::{Order, key};
+use crate::document::{Order, check_sender, key};
 use crate::engine::{Engine, Opened, milliseconds};
 use crate::links::camera::{OpenSource, SourceOpener};
 use crate::links::publisher::{Publisher, Streams};
@@ -96,6 +96,7 @@ impl Compositor {
 
     /// Switches the sender on or off.
     pub async fn send(self: &Arc<Self>, request: SenderRequest) -> Result<SenderStatus, Refusal> {
+        check_sender(&request)?;
         let this = self.clone();
         match tokio::task::spawn_blocking(move || this.sender.request(&request)).await {
             Ok(Ok(status)) => Ok(status),

@@ -1,6 +1,6 @@
 //! Which control documents are taken: a pure decision.
 
-use memorialstream_compositor_protocol::{ControlDocument, Refusal, RefusalReason};
+use memorialstream_compositor_protocol::{ControlDocument, Refusal, RefusalReason, SenderRequest};
 use std::collections::HashSet;
 
 /// How a document relates to the one that is applied.
@@ -62,6 +62,25 @@ pub fn check(document: &ControlDocument) -> Result<(), Refusal> {
             format!("{unknown} is no declared camera; declare it first, or TAKE another one"),
         )),
         None => Ok(()),
+    }
+}
+
+/// Refuses a destination that no RTMP sender reaches. The URL stays out of the refusal: it might hold a key.
+pub fn check_sender(request: &SenderRequest) -> Result<(), Refusal> {
+    let is_rtmp = |url: &str| {
+        let host = url.strip_prefix("rtmp://").or_else(|| url.strip_prefix("rtmps://"));
+        host.and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(host, app)| !host.is_empty() && !app.is_empty())
+    };
+    match &request.rtmp {
+        Some(destination) if !is_rtmp(&destination.url) => Err(refusal(
+            RefusalReason::Malformed,
+            "the sender's url has to be rtmp://host[:port]/app or rtmps://host[:port]/app".into(),
+        )),
+        Some(destination) if destination.stream_key.reveal().is_empty() => {
+            Err(refusal(RefusalReason::Malformed, "the sender's streamKey is empty".into()))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -137,6 +156,23 @@ mod tests {
             }
         }
         assert_eq!(order(None, &applied), Ok(Order::Newer));
+    }
+
+    #[test]
+    fn only_rtmp_is_sent_to() {
+        use memorialstream_compositor_protocol::{RtmpDestination, Secret};
+        for (url, key, is_good) in [
+            ("rtmp://10.0.0.1:1935/app", "key", true),
+            ("rtmps://ingest.example:443/app", "key", true),
+            ("https://ingest.example/app", "key", false),
+            ("rtmp://ingest.example", "key", false),
+            ("rtmp:///app", "key", false),
+            ("rtmp://ingest.example/app", "", false),
+        ] {
+            let rtmp = Some(RtmpDestination { url: url.into(), stream_key: Secret::new(key) });
+            assert_eq!(check_sender(&SenderRequest { rtmp }).is_ok(), is_good, "{url} {key}");
+        }
+        assert_eq!(check_sender(&SenderRequest { rtmp: None }), Ok(()));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::time::Duration;
 const ARRIVAL: gst::ClockTime = gst::ClockTime::from_mseconds(80);
 /// A key frame at least this often.
 const KEY_FRAME_SECONDS: u32 = 2;
+/// What one core encodes with room to spare, pixels per second: 1280×720 at 30.
+const PIXELS_OF_ONE_CORE: u64 = 1280 * 720 * 30;
 /// Samples in one buffer of silence: 20 ms, as Opus has it.
 const SILENCE_SAMPLES: i32 = 960;
 
@@ -153,8 +155,16 @@ fn encoder(video: &Video) -> anyhow::Result<gst::Element> {
         .property("key-int-max", KEY_FRAME_SECONDS * video.frames_per_second)
         .property("bframes", 0_u32)
         .property("byte-stream", true)
+        .property("threads", encoder_threads(video))
         .build()
         .context("GStreamer has no working x264enc")
+}
+
+/// One thread makes one slice of a picture; of several slices a receiver can lose some, and show half a picture. Only
+/// what one core cannot encode in time gets as many as x264 likes, which is what 0 stands for.
+fn encoder_threads(video: &Video) -> u32 {
+    let pixels = u64::from(video.width) * u64::from(video.height) * u64::from(video.frames_per_second);
+    if pixels <= PIXELS_OF_ONE_CORE { 1 } else { 0 }
 }
 
 fn filter(caps: &gst::Caps) -> anyhow::Result<gst::Element> {

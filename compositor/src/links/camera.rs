@@ -293,7 +293,8 @@ fn repair_after_loss(pipeline: &gst::Pipeline) {
         for name in settings.into_iter().filter(|name| element.has_property(name)) {
             element.set_property(name, true);
         }
-        // Decoding one camera needs less than one core, and each further thread holds a frame back.
+        // One thread is enough for a camera. On several, libav left out slices of live pictures that were encoded in
+        // slices, and told nobody.
         if element.has_property("max-threads") {
             element.set_property("max-threads", 1_i32);
         }

@@ -195,7 +195,9 @@ async fn keep_picture(
             Err(error) => format!("{error:#}"),
         };
         if began.elapsed() > PATIENCE {
-            bail!("after {} s viewers do not see {wanted}; they see: {seen}", PATIENCE.as_secs());
+            let path = save(&viewer.picture(SIZE.0, SIZE.1).await?, "unexpected.png").await?;
+            let seconds = PATIENCE.as_secs();
+            bail!("after {seconds} s viewers do not see {wanted}; they see: {seen} ({})", shortest(&path));
         }
         tokio::time::sleep(PAUSE).await;
     };
