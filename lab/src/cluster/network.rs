@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The bridge's name.
@@ -19,10 +19,12 @@ pub const POD_RANGE: &str = "198.18.0.0/24";
 /// The services' addresses.
 pub const SERVICE_RANGE: &str = "198.19.0.0/24";
 
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+/// What the kernel is told, and what it said before is restored at the end. Pods need forwarding. A picture's packets
+/// come all at once, and a receive buffer of the usual 208 KiB loses some whenever its reader waits for a processor.
+const SETTINGS: [(&str, &str); 2] = [("net/ipv4/ip_forward", "1"), ("net/core/rmem_default", "4194304")];
 const NETWORK: &str = "memorialstream-lab";
 
-/// Makes the bridge and lets the kernel forward between it and the pods. Remembers what forwarding was before.
+/// Makes the bridge, lets the kernel forward between it and the pods, and gives sockets room. Remembers what was before.
 ///
 /// # Errors
 /// When `ip` fails or a setting cannot be written.
@@ -30,12 +32,20 @@ pub fn create(folder: &RunFolder) -> Result<()> {
     ip(&["link", "add", BRIDGE, "type", "bridge"])?;
     ip(&["address", "add", &format!("{HOST_ADDRESS}/24"), "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])?;
-    let before = fs::read_to_string(FORWARDING).context("read ip_forward")?;
-    fs::write(folder.at("ip_forward.before"), before)?;
-    fs::write(FORWARDING, "1").context("set ip_forward")
+    for (name, value) in SETTINGS {
+        let setting = Path::new("/proc/sys").join(name);
+        let before = fs::read(&setting).with_context(|| format!("read {}", setting.display()))?;
+        fs::write(before_file(folder, name), before)?;
+        fs::write(&setting, value).with_context(|| format!("write {}", setting.display()))?;
+    }
+    Ok(())
 }
 
-/// Removes the bridge and what is plugged into it, and restores forwarding. Nothing there is no error.
+fn before_file(folder: &RunFolder, setting: &str) -> PathBuf {
+    folder.at(&format!("{}.before", setting.replace('/', ".")))
+}
+
+/// Removes the bridge and what is plugged into it, and restores the settings. Nothing there is no error.
 ///
 /// # Errors
 /// When `ip` fails or a setting cannot be written.
@@ -53,9 +63,13 @@ pub fn remove(folder: &RunFolder) -> Result<()> {
         }
         ip(&["link", "delete", BRIDGE])?;
     }
-    let before = folder.at("ip_forward.before");
-    if before.exists() {
-        fs::write(FORWARDING, fs::read(&before)?).context("restore ip_forward")?;
+    for (name, _) in SETTINGS {
+        let before = before_file(folder, name);
+        if before.exists() {
+            let setting = Path::new("/proc/sys").join(name);
+            fs::write(&setting, fs::read(&before)?)
+                .with_context(|| format!("restore {}", setting.display()))?;
+        }
     }
     Ok(())
 }
