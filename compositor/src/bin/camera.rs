@@ -84,10 +84,8 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let token = token(arguments)?;
     memorialstream_compositor::initialize()?;
     let clock = MixClock::start();
-    let video = Arc::new(Outlet::video());
-    let audio = (!arguments.without_audio).then(|| Arc::new(Outlet::audio()));
-    let _pattern = play(arguments, &video, audio.as_ref(), &clock)?;
-    let streams = Streams { video: video.clone(), audio: audio.clone() };
+    let (streams, _pattern) = play(arguments, &clock)?;
+    let (video, audio) = (streams.video.clone(), streams.audio.clone());
     let access = Access::new(&arguments.url, "", &token);
     let publisher = Publisher::start(access, streams, clock)?;
     let outlets = || audio.iter().chain([&video]);
@@ -113,13 +111,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Starts to play into the outlets.
-fn play(
-    arguments: &Arguments,
-    video: &Arc<Outlet>,
-    audio: Option<&Arc<Outlet>>,
-    clock: &MixClock,
-) -> anyhow::Result<Option<RunningPattern>> {
+/// Starts to play. The streams are what there is to publish, without sound where there is none.
+fn play(arguments: &Arguments, clock: &MixClock) -> anyhow::Result<(Streams, Option<RunningPattern>)> {
+    let video = Arc::new(Outlet::video());
+    let sound = || Some(Arc::new(Outlet::audio()));
     if let Some(colour) = arguments.pattern {
         let pattern = Pattern {
             colour,
@@ -128,18 +123,22 @@ fn play(
             frames_per_second: arguments.fps,
             tone: arguments.tone,
         };
-        return Ok(Some(pattern.play(video.clone(), audio.cloned(), clock)?));
+        let audio = if arguments.without_audio { None } else { sound() };
+        let running = pattern.play(video.clone(), audio.clone(), clock)?;
+        return Ok((Streams { video, audio }, Some(running)));
     }
     let file = arguments.file.as_ref().context("neither --file nor --pattern is given")?;
-    let footage = Footage::read(file, audio.is_some())?;
+    let footage = Footage::read(file, !arguments.without_audio)?;
     tracing::info!(file = %file.display(), seconds = footage.length().as_secs_f64(), "playing");
-    let (video, audio, clock) = (video.clone(), audio.cloned(), clock.clone());
+    // A stream that never comes would keep LiveKit from publishing the other one.
+    let audio = if footage.has_sound() { sound() } else { None };
+    let (pictures, played, clock) = (video.clone(), audio.clone(), clock.clone());
     std::thread::Builder::new().name("footage".into()).spawn(move || {
-        if let Err(error) = footage.play(&video, audio.as_deref(), &clock) {
+        if let Err(error) = footage.play(&pictures, played.as_deref(), &clock) {
             tracing::error!(error = format!("{error:#}"), "the footage cannot be played");
         }
     })?;
-    Ok(None)
+    Ok((Streams { video, audio }, None))
 }
 
 fn token(arguments: &Arguments) -> anyhow::Result<Secret> {
