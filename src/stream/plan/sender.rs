@@ -121,10 +121,25 @@ impl Pass<'_> {
             self.act(Action::StopEgress(surplus));
         }
         self.status.ending_since = None;
+        if self.complete_earlier_broadcast() {
+            return;
+        }
         match self.via() {
             Via::LiveKit => self.run_egress(),
             Via::Compositor => self.run_compositor_sender(),
         }
+    }
+
+    /// A crash can come between a sender's end and Mux's `complete`. What is still open then would take the next sender
+    /// for a reconnect; it is completed before one starts.
+    fn complete_earlier_broadcast(&mut self) -> bool {
+        let open = match &self.observed.stream {
+            Seen::Known(Some(stream)) if stream.status == LiveStreamStatus::Active => Some(stream.id.clone()),
+            _ => None,
+        };
+        let Some(id) = open.filter(|_| !broadcast_under_way(&self.status)) else { return false };
+        self.act(Action::CompleteStream(id));
+        true
     }
 
     /// Who sends. Fixed while a broadcast is under way.
