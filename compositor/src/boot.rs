@@ -76,7 +76,9 @@ mod tests {
 
     #[test]
     fn a_folder_is_read() {
-        let boot = read(&folder("good", &boot(640), "bearer\n")).unwrap();
+        let folder = folder("good", &boot(640), "bearer\n");
+        let boot = read(&folder).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(boot.bearer_token.reveal(), "bearer");
         assert_eq!(boot.document.control.cameras[0].name, "a");
     }
@@ -88,7 +90,9 @@ mod tests {
             ("json", "{".into(), "bearer", "is no boot document"),
             ("token", boot(640), " \n", "is empty; it has to hold the bearer token"),
         ] {
-            let error = format!("{:#}", read(&folder(name, &boot, token)).unwrap_err());
+            let folder = folder(name, &boot, token);
+            let error = format!("{:#}", read(&folder).unwrap_err());
+            std::fs::remove_dir_all(folder).unwrap();
             assert!(error.contains(expected), "{name}: {error}");
         }
         let error = format!("{:#}", read(Path::new("/nowhere")).unwrap_err());

@@ -210,6 +210,7 @@ mod tests {
             assert_eq!(footage.parts[0].due, gst::ClockTime::ZERO);
             let silent = Footage::read(&file, false).unwrap();
             assert!(!silent.has_sound(), "{name}");
+            std::fs::remove_file(file).unwrap();
         }
     }
 
@@ -226,5 +227,7 @@ mod tests {
             let error = format!("{:#}", Footage::read(file, true).unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
+        std::fs::remove_file(reordered).unwrap();
+        std::fs::remove_file(silent_film).unwrap();
     }
 }

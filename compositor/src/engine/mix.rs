@@ -160,8 +160,8 @@ fn encoder(video: &Video) -> anyhow::Result<gst::Element> {
         .context("GStreamer has no working x264enc")
 }
 
-/// One thread makes one slice of a picture; of several slices a receiver can lose some, and show half a picture. Only
-/// what one core cannot encode in time gets as many as x264 likes, which is what 0 stands for.
+/// One thread makes one slice of a picture, which is the least that a receiver can get wrong. Only what one core cannot
+/// encode in time gets as many as x264 likes, which is what 0 stands for.
 fn encoder_threads(video: &Video) -> u32 {
     let pixels = u64::from(video.width) * u64::from(video.height) * u64::from(video.frames_per_second);
     if pixels <= PIXELS_OF_ONE_CORE { 1 } else { 0 }

@@ -293,8 +293,7 @@ fn repair_after_loss(pipeline: &gst::Pipeline) {
         for name in settings.into_iter().filter(|name| element.has_property(name)) {
             element.set_property(name, true);
         }
-        // One thread is enough for a camera. On several, libav left out slices of live pictures that were encoded in
-        // slices, and told nobody.
+        // Decoding one camera needs less than one core, and of several threads libav conceals no loss.
         if element.has_property("max-threads") {
             element.set_property("max-threads", 1_i32);
         }

@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Largest RTP packet, bytes: it has to fit into a packet of the open internet.
+const PACKET_SIZE: u32 = 1_200;
+
 /// What is published.
 pub struct Streams {
     /// Encoded pictures.
@@ -109,6 +112,7 @@ impl Link for PublisherLink {
             .property("do-fec", false)
             .build()
             .context("no livekitwebrtcsink")?;
+        keep_pictures_whole(&sink);
         let signaller = self.access.apply(&sink);
         let taken = Arc::new(AtomicBool::new(false));
         let told = taken.clone();
@@ -174,6 +178,24 @@ impl Link for PublisherLink {
     }
 }
 
+/// By default the payloader repeats the parameter sets before each slice of a key frame. In the middle of a picture they
+/// end it: a receiver then takes each slice for a picture of its own, and shows half of it. Those that the encoder's
+/// parser puts before the whole picture are enough.
+fn keep_pictures_whole(sink: &gst::Element) {
+    sink.connect("payloader-setup", false, |values| {
+        let payloader = values.get(3).and_then(|value| value.get::<gst::Element>().ok());
+        let h264 = payloader
+            .filter(|payloader| payloader.factory().is_some_and(|factory| factory.name() == "rtph264pay"));
+        if let Some(payloader) = &h264 {
+            payloader.set_property("mtu", PACKET_SIZE);
+            payloader.set_property_from_str("aggregate-mode", "zero-latency");
+            payloader.set_property("config-interval", 0_i32);
+        }
+        // True: nothing else sets it up.
+        Some(h264.is_some().to_value())
+    });
+}
+
 /// Remembers the connection that carries the media, once there is one.
 fn watch_peer(signaller: &Signallable) -> Arc<Mutex<Option<gst::Element>>> {
     let peer = Arc::new(Mutex::new(None));
@@ -189,4 +211,48 @@ fn watch_peer(signaller: &Signallable) -> Arc<Mutex<Option<gst::Element>>> {
 
 fn lock(status: &Mutex<PublisherStatus>) -> MutexGuard<'_, PublisherStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gstreamer_app as gst_app;
+
+    /// Pictures that a receiver makes of 30 pictures in two slices each, ten to a key frame.
+    fn received(set_up: impl Fn(&gst::Element)) -> usize {
+        let description = "videotestsrc num-buffers=30 pattern=ball ! video/x-raw,width=640,height=360 \
+             ! x264enc tune=zerolatency sliced-threads=true threads=2 key-int-max=10 \
+             ! h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au \
+             ! rtph264pay name=payloader ! rtph264depay ! h264parse \
+             ! video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=sink sync=false";
+        let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
+        set_up(&pipeline.by_name("payloader").unwrap());
+        let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let pictures = std::iter::from_fn(|| sink.pull_sample().ok()).count();
+        pipeline.set_state(gst::State::Null).unwrap();
+        pictures
+    }
+
+    #[test]
+    fn pictures_in_slices_arrive_whole() {
+        crate::initialize().unwrap();
+        let sink = gst::ElementFactory::make("livekitwebrtcsink").build().unwrap();
+        keep_pictures_whole(&sink);
+        let set_up = |payloader: &gst::Element| {
+            let is_set_up = sink.emit_by_name::<bool>("payloader-setup", &[&"peer", &"video_0", payloader]);
+            assert!(is_set_up);
+        };
+        assert_eq!(received(set_up), 30);
+    }
+
+    #[test]
+    fn other_codecs_are_left_alone() {
+        crate::initialize().unwrap();
+        let sink = gst::ElementFactory::make("livekitwebrtcsink").build().unwrap();
+        keep_pictures_whole(&sink);
+        let payloader = gst::ElementFactory::make("rtpvp8pay").build().unwrap();
+        sink.emit_by_name::<bool>("payloader-setup", &[&"peer", &"video_0", &payloader]);
+        assert_eq!(payloader.property::<u32>("mtu"), PACKET_SIZE, "the sink's own set-up came after ours");
+    }
 }

@@ -274,7 +274,7 @@ impl Monitor {
 pub fn assert_hardly_any_is_missing(frames: &[Seen]) {
     let interval = 1_000_000_000 / u64::from(video().frames_per_second);
     let gaps = frames.windows(2).map(|pair| pair[1].presentation - pair[0].presentation);
-    let missing: u64 = gaps.map(|gap| (gap + interval / 2) / interval - 1).sum();
+    let missing: u64 = gaps.map(|gap| ((gap + interval / 2) / interval).saturating_sub(1)).sum();
     assert!(missing < frames.len() as u64, "{missing} missing beside {} frames of Program", frames.len());
 }
 
