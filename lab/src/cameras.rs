@@ -117,14 +117,6 @@ impl Camera {
         self.signal(Signal::User2)
     }
 
-    /// Ends it as an empty battery would: without a word to the room.
-    ///
-    /// # Errors
-    /// When it does not run any more.
-    pub fn kill(&self) -> Result<()> {
-        self.signal(Signal::Kill)
-    }
-
     /// Its process number.
     ///
     /// # Errors

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(500);
+/// Mux answers no more than one such question a second for long.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Ends the service. Its devices leave afterwards, as people put their phones away.
 pub async fn end(telling: &mut Telling, lab: &LabDescription, live: Live) -> Result<()> {

@@ -87,9 +87,9 @@ impl Telling {
     pub fn summary(&self) {
         println!("\nWhat each step took");
         for (title, took) in &self.done {
-            println!("{INDENT} {title:<60} {:>7.1} s", took.as_secs_f64());
+            println!("{INDENT} {title:<68} {:>6.1} s", took.as_secs_f64());
         }
-        println!("{INDENT} {:<60} {:>7.1} s", "in all", self.began.elapsed().as_secs_f64());
+        println!("{INDENT} {:<68} {:>6.1} s", "in all", self.began.elapsed().as_secs_f64());
     }
 
     /// The last words of a demo that stays up.

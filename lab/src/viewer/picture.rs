@@ -184,14 +184,6 @@ impl Picture {
         Picture::new(width, height, rgb)
     }
 
-    /// How lively it is: the mean distance of its values from their mean, 0–255. A picture of one colour is near 0.
-    pub fn contrast(&self) -> f64 {
-        let mean = self.mean(Area::WHOLE);
-        let differences = self.rgb.chunks_exact(3).flatten().zip(mean.iter().cycle());
-        let sum: u64 = differences.map(|(value, mean)| u64::from(value.abs_diff(*mean))).sum();
-        sum as f64 / self.rgb.len() as f64
-    }
-
     /// Writes it as a PNG file.
     ///
     /// # Errors
@@ -286,7 +278,6 @@ mod tests {
         assert_eq!(picture.pattern_in(half(0)), Some(PatternColour::Red));
         assert_eq!(picture.pattern_in(half(50)), Some(PatternColour::Blue));
         assert_eq!(picture.mean(Area::WHOLE), [0x70, 0x20, 0x70]);
-        assert!(picture.contrast() > 50.0);
         let small = picture.scaled_down(2, 1).expect("smaller");
         assert_eq!(small.rgb(), [PatternColour::Red.rgb(), PatternColour::Blue.rgb()].concat());
         assert!(small.scaled_down(3, 1).is_err());
