@@ -162,7 +162,7 @@ mod tests {
     fn only_rtmp_is_sent_to() {
         use memorialstream_compositor_protocol::{RtmpDestination, Secret};
         for (url, key, is_good) in [
-            ("rtmp://10.0.0.1:1935/app", "key", true),
+            ("rtmp://198.18.0.1:1935/app", "key", true),
             ("rtmps://ingest.example:443/app", "key", true),
             ("https://ingest.example/app", "key", false),
             ("rtmp://ingest.example", "key", false),

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// A TAKE that is not on the picture after this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// A sender that stops tells the ingest so before it answers.
-const SENDER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A sender that stops tells the ingest so before it answers; one that hangs takes up to 7 s to be given up.
+const SENDER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The client.
 #[derive(Clone, Debug)]
