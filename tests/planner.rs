@@ -209,6 +209,38 @@ fn a_deletion_leaves_nothing_or_what_the_policy_keeps() {
 }
 
 #[test]
+fn a_room_that_devices_bring_back_is_deleted_again_before_the_object_goes() {
+    let mut model = Model::new(spec(State::Standby, Via::LiveKit));
+    model.settle();
+    model.rejoins = 3;
+    model.delete();
+    let done = model.settle();
+    assert!(model.released(), "{:?}", model.status().message);
+    assert_eq!((model.rejoins, model.rooms.len()), (0, 0));
+    assert_eq!(done.iter().filter(|action| matches!(action, Action::DeleteRoom(_))).count(), 4, "{done:?}");
+}
+
+#[test]
+fn a_room_that_devices_bring_back_after_the_end_is_named_and_deleted() {
+    let mut model = Model::new(spec(State::Standby, Via::LiveKit));
+    model.settle();
+    model.rejoins = 1;
+    model.ask(State::Ended);
+    let returned = (0..20).find_map(|_| {
+        model.step(Fault::None);
+        let status = model.status();
+        let room = find(&status.conditions, ConditionType::RoomReady)?.clone();
+        (room.reason == "Returned").then_some((room, status.message))
+    });
+    let (room, message) = returned.expect("the condition names it");
+    assert_eq!(Some(&room.message), message.as_ref());
+    assert!(room.message.contains("memorial-uid-1-0"), "{}", room.message);
+    model.settle();
+    assert!(model.rooms.is_empty());
+    assert_eq!(model.status().message, None);
+}
+
+#[test]
 fn a_stream_that_somebody_deleted_is_made_again() {
     let mut model = Model::new(spec(State::Live, Via::LiveKit));
     model.settle();
@@ -261,8 +293,10 @@ proptest! {
         asked in asked(),
         faults in faults(),
         via in prop_oneof![Just(Via::LiveKit), Just(Via::Compositor)],
+        rejoins in 0..4_usize,
     ) {
         let mut model = Model::new(spec(State::Idle, via));
+        model.rejoins = rejoins;
         for (state, faults) in asked.iter().zip(faults.chunks(faults.len().div_ceil(asked.len()))) {
             model.ask(*state);
             for fault in faults {

@@ -113,6 +113,10 @@ pub struct RoomStatus {
     pub sid: Option<String>,
     /// Part of the name; rises after each DeleteRoom of ours.
     pub epoch: i64,
+    /// When the last room was deleted. A device that still holds a token can bring it back by joining again, so it
+    /// is looked for a while longer, and deleted again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Time>,
 }
 
 /// The compositor pod.

@@ -2,7 +2,7 @@
 
 use super::memory::Memory;
 use super::observed::{Account, Effect, Observed, PodSeen, Seen};
-use super::plan::Timings;
+use super::plan::{Timings, room_may_return};
 use super::pod::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
 use super::wanted::{broadcast_under_way, wanted};
 use crate::api::names::{marker, room_name};
@@ -61,8 +61,10 @@ pub async fn observe(
     if matches!(observed.account, Account::Unusable { .. }) || observed.slug_holder.is_some() {
         return Observation { observed, credentials: Some(credentials), endpoint: None };
     }
-    let state = wanted(object, world.clock.now()).state;
-    let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
+    let now = world.clock.now();
+    let busy = matches!(wanted(object, now).state, State::Live | State::Standby)
+        || broadcast_under_way(&status)
+        || room_may_return(&status, now, timings);
     let freshness = if busy { timings.fast } else { timings.slow / 2 };
     let (streams, rooms, egresses, (endpoint, compositor)) = tokio::join!(
         streams(world, object, &credentials, &observed, &status, freshness),

@@ -173,7 +173,7 @@ impl View<'_> {
     fn room(&self) -> Statement {
         let kind = Kind::RoomReady;
         if !self.runs() {
-            return Statement::not_requested(kind);
+            return self.room_closing().unwrap_or_else(|| Statement::not_requested(kind));
         }
         if let Some(error) = self.observed.rooms.error() {
             return Self::unanswered(kind, error);
@@ -185,6 +185,26 @@ impl View<'_> {
             Some(_) => Statement::new(kind, true, "Exists", ""),
             None => Statement::new(kind, false, "Creating", "the LiveKit room is being created"),
         }
+    }
+
+    /// A room that is still open although none is wanted: LiveKit bills what is in it.
+    fn room_closing(&self) -> Option<Statement> {
+        let kind = Kind::RoomReady;
+        let open = self.observed.rooms.known()?.first()?;
+        if let Some(trouble) = self.trouble(kind, Effect::Room) {
+            return Some(trouble);
+        }
+        let ours = self.status.room.as_ref().is_some_and(|room| room.name.as_ref() == Some(&open.name));
+        Some(if ours {
+            Statement::new(kind, false, "Closing", format!("room {} is being closed", open.name))
+        } else {
+            let message = format!(
+                "devices join room {} again after it was deleted, and open it by that; it is deleted each time: close \
+                 the app on them",
+                open.name
+            );
+            Statement::new(kind, false, "Returned", message)
+        })
     }
 
     fn compositor(&self) -> Statement {

@@ -102,6 +102,28 @@ async fn a_deletion_while_creating_leaves_nothing() {
     }
 }
 
+/// LiveKit makes a room for whoever joins one that is not there. The room of a phone that joins again after the
+/// deletion goes too, and the object waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_a_phone_brings_back_is_deleted_again() {
+    let stage = Stage::enter("return").await;
+    let service = stage.service("returning");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Standby"}))).await;
+    let room = service.reaches(State::Standby).await.room.and_then(|room| room.name).expect("a room");
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    service.delete().await;
+    eventually("the room is deleted", async || {
+        let rooms = stage.rooms(&uid).await;
+        holds(rooms.is_empty(), || format!("{rooms:?}"))
+    })
+    .await;
+    stage.livekit.create_room(&room, "", 300, 300).await.expect("what a phone that joins makes LiveKit do");
+    let returned = service.says(Kind::RoomReady, "False", Some("Returned")).await;
+    assert!(message(&returned, Kind::RoomReady).contains(&room), "{returned:?}");
+    service.is_gone().await;
+    stage.assert_nothing_is_left(&uid).await;
+}
+
 /// The stream outlives the object where the policy says so, and takes no ingest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retained_stream_stays_disabled() {

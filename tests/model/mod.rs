@@ -49,9 +49,13 @@ pub struct Model {
     pub program_advances: bool,
     /// Whether an egress worker takes a start.
     pub capacity: bool,
+    /// How often devices still join a room again that was deleted under them, and open it by that.
+    pub rejoins: usize,
     /// Starts that LiveKit was asked for.
     pub started: usize,
     memory: Memory,
+    /// Rooms that were deleted while devices were in them.
+    left: Vec<String>,
     /// Things that a list does not show before: the answer to their creation was lost, and lists lag.
     hidden: HashMap<String, Timestamp>,
     made: usize,
@@ -74,8 +78,10 @@ impl Model {
             sender: false,
             program_advances: true,
             capacity: true,
+            rejoins: 0,
             started: 0,
             memory: Memory::default(),
+            left: Vec::new(),
             hidden: HashMap::new(),
             made: 0,
             released: false,
@@ -207,6 +213,7 @@ impl Model {
     pub fn step(&mut self, fault: Fault) -> Vec<Action> {
         self.live_on();
         let observed = self.observe(fault);
+        self.rejoin();
         let plan = plan(&self.object, &observed, self.now, &Timings::default());
         let described = describe(&self.object, &observed, &plan, self.now);
         let unchanged_object = plan
@@ -298,17 +305,11 @@ impl Model {
                 self.streams.retain(|stream| stream.id != *id);
                 outcome = Some(Outcome::StreamDeleted(id.clone()));
             }
-            Action::CreateRoom(name) => {
-                self.made += 1;
-                let sid = format!("RM_{}", self.made);
-                self.rooms.push(LivekitRoom {
-                    name: name.clone(),
-                    sid,
-                    metadata: String::new(),
-                    created_at: 0,
-                });
+            Action::CreateRoom(name) => self.open_room(name.clone()),
+            Action::DeleteRoom(name) => {
+                self.rooms.retain(|room| room.name != *name);
+                self.left.push(name.clone());
             }
-            Action::DeleteRoom(name) => self.rooms.retain(|room| room.name != *name),
             Action::CreatePod { name, incarnation } => self.pods.push(PodSeen {
                 name: name.clone(),
                 incarnation: *incarnation,
@@ -332,6 +333,22 @@ impl Model {
         }
         let started = matches!(action, Action::StartEgress { .. });
         if fault == Fault::AnswersLost && !started { Err(false) } else { Ok(outcome) }
+    }
+
+    fn open_room(&mut self, name: String) {
+        self.made += 1;
+        let sid = format!("RM_{}", self.made);
+        self.rooms.push(LivekitRoom { name, sid, metadata: String::new(), created_at: 0 });
+    }
+
+    /// LiveKit makes a room for whoever joins it, also where it was deleted. Here just after the
+    /// lane looked and saw that it was gone.
+    fn rejoin(&mut self) {
+        let Some(name) = self.left.pop() else { return };
+        if self.rejoins > 0 {
+            self.rejoins -= 1;
+            self.open_room(name);
+        }
     }
 
     fn start_egress(&mut self, room: &str, fault: Fault) {

@@ -5,6 +5,8 @@ mod room;
 mod sender;
 mod stream;
 
+pub use room::room_may_return;
+
 use super::observed::{Account, Effect, Observed, held};
 use super::wanted::{self, Wanted, Why, broadcast_under_way, request_fingerprint, session};
 use crate::api::names::{FINALIZER, PAUSED};
@@ -32,6 +34,9 @@ pub struct Timings {
     pub stop: Duration,
     /// How long a started sender may take until Mux is active.
     pub connect: Duration,
+    /// How long after its deletion a room is looked for again: an app that lost its room joins again within a second
+    /// or a few, and LiveKit makes a room for it.
+    pub room_return: Duration,
     /// Between passes while something runs or changes.
     pub fast: Duration,
     /// Between passes while nothing does.
@@ -47,6 +52,7 @@ impl Default for Timings {
             goodbye: Duration::from_secs(5),
             stop: Duration::from_secs(45),
             connect: Duration::from_secs(90),
+            room_return: Duration::from_secs(6),
             fast: Duration::from_secs(2),
             slow: Duration::from_secs(60),
         }
@@ -264,14 +270,21 @@ impl Pass<'_> {
             self.object.spec.deletion_policy.as_ref().and_then(|policy| policy.stream).unwrap_or_default();
         let mux = self.status.mux.clone().unwrap_or_default();
         match (mux.stream_id, mux.creating) {
-            (None, None) => self.actions.push(Action::RemoveFinalizer),
+            (None, None) => self.release(),
             // Its answer is unknown: the search goes on until the stream is found or known to be absent.
             (None, Some(_)) => {}
             (Some(id), _) => match policy {
                 StreamDeletion::Delete => self.act(Action::DeleteStream(id)),
-                StreamDeletion::Retain if self.stream_rests() => self.actions.push(Action::RemoveFinalizer),
+                StreamDeletion::Retain if self.stream_rests() => self.release(),
                 StreamDeletion::Retain => {}
             },
+        }
+    }
+
+    /// Lets go of the object, unless a room may still come back: nobody would be left to delete it.
+    fn release(&mut self) {
+        if !self.room_may_return() {
+            self.actions.push(Action::RemoveFinalizer);
         }
     }
 
@@ -330,6 +343,7 @@ impl Pass<'_> {
         let status = &self.status;
         status.mux.as_ref().is_none_or(|mux| mux.stream_id.is_none() && mux.creating.is_none())
             && status.room.as_ref().is_none_or(|room| room.name.is_none())
+            && !self.room_may_return()
             && !broadcast_under_way(status)
             && self.observed.pods.is_empty()
     }
@@ -350,7 +364,7 @@ impl Pass<'_> {
     }
 
     fn elapsed(&self, since: &Time) -> Duration {
-        Duration::try_from(self.now.duration_since(since.0)).unwrap_or(Duration::ZERO)
+        elapsed(since, self.now)
     }
 
     fn requeue(&self) -> Duration {
@@ -360,6 +374,7 @@ impl Pass<'_> {
         let settled = matches!(self.wanted.state, State::Idle | State::Ended)
             && self.status.state == Some(self.wanted.state)
             && !self.deleting()
+            && !self.room_may_return()
             && self.status.mux.as_ref().is_some_and(|mux| mux.creating.is_none() && mux.stream_id.is_some());
         let refused =
             self.observed.slug_holder.is_some() || matches!(self.observed.account, Account::Failed(_));
@@ -374,6 +389,11 @@ impl Pass<'_> {
         };
         self.wanted.next_change.map_or(usual, |next| usual.min(until(next)))
     }
+}
+
+/// No time at all where the clock went back.
+fn elapsed(since: &Time, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since.0)).unwrap_or(Duration::ZERO)
 }
 
 /// Whether the object is paused.
