@@ -27,10 +27,11 @@ demo-down:
 	cargo build --quiet -p memorialstream-lab
 	$(DEMO) down
 
-# Everything that the tests need, from nothing; then all tests in one lab.
+# Everything that the tests need, from nothing; then all tests in one lab, and the one that kills labs.
 test: prepare
 	cargo test --workspace --no-run
 	$(LAB) exec -- cargo test --workspace
+	cargo test -p memorialstream-lab --test killed_lab -- --ignored
 
 # Figures, in a lab of their own. A measurement is a test of the cluster that the others' run leaves out.
 bench: prepare

@@ -35,7 +35,7 @@ pub use memorialstream_mux_model::{
     Timings,
 };
 pub use mux_admin::MuxAdmin;
-pub use parts::prepare;
+pub use parts::{PAUSE_IMAGE, prepare};
 pub use ports::Ports;
 pub use process::{MARKER as PROCESS_MARKER, RunningProcess};
 pub use secret::Secret;

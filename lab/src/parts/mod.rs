@@ -5,11 +5,10 @@ mod faac;
 mod go;
 mod packages;
 mod store;
-pub use store::{build_if_missing as build_part_if_missing, run};
-
-pub use faac::environment as egress_environment;
 
 pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah, pause_archive};
+pub use faac::environment as egress_environment;
+pub use store::{build_if_missing as build_part_if_missing, run};
 
 use crate::folders::{Cache, RunFolder};
 use anyhow::{Context, Result};
