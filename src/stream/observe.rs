@@ -5,6 +5,7 @@ use super::observed::{Account, Effect, Observed, PodSeen, Seen};
 use super::plan::{Timings, room_may_return};
 use super::pod::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
 use super::wanted::{broadcast_under_way, wanted};
+use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{marker, room_name};
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
@@ -62,12 +63,14 @@ pub async fn observe(
         return Observation { observed, credentials: Some(credentials), endpoint: None };
     }
     let now = world.clock.now();
-    let busy = matches!(wanted(object, now).state, State::Live | State::Standby)
+    let state = wanted(object, now).state;
+    let busy = matches!(state, State::Live | State::Standby)
         || broadcast_under_way(&status)
         || room_may_return(&status, now, timings);
     let freshness = if busy { timings.fast } else { timings.slow / 2 };
+    let mux_freshness = if busy && is_reached(object, state) { timings.steady } else { freshness };
     let (streams, rooms, egresses, (endpoint, compositor)) = tokio::join!(
-        streams(world, object, &credentials, &observed, &status, freshness),
+        streams(world, object, &credentials, &observed, &status, mux_freshness),
         rooms(world, object, &credentials, freshness),
         egresses(world, object, &credentials, &status, freshness),
         compositor(world, object, &observed.pods),
@@ -77,6 +80,16 @@ pub async fn observe(
     observed.egresses = egresses;
     observed.compositor = compositor;
     Observation { observed, credentials: Some(credentials), endpoint }
+}
+
+/// Whether `state` is reached, as far as was known when status was written.
+fn is_reached(object: &MemorialStream, state: State) -> bool {
+    let status = object.status.as_ref();
+    status.is_some_and(|status| {
+        status.state == Some(state)
+            && status.observed_generation == object.metadata.generation
+            && is_true(&status.conditions, ConditionType::Ready)
+    })
 }
 
 fn unusable(error: CredentialsError) -> Account {

@@ -1,7 +1,7 @@
 //! The simulator to oneself, a client, and an encoder.
 
 use memorialstream_lab::{
-    LabDescription, MuxAdmin, MuxSettings, RateLimits as SimulatedLimits, StreamRecord,
+    LabDescription, MuxAdmin, MuxSettings, RateLimits as SimulatedLimits, RequestCount, StreamRecord,
 };
 use memorialstream_operator::providers::Secret;
 use memorialstream_operator::providers::mux::{
@@ -52,6 +52,12 @@ impl Stage {
         }
         let settings = MuxSettings { rate_limits: SimulatedLimits::default(), ..self.settings };
         self.admin.set_settings(&settings).await.expect("restore the settings");
+    }
+
+    /// How many requests of this kind the simulator took since the stage was entered.
+    pub async fn requests(&self, wanted: impl Fn(&RequestCount) -> bool) -> u64 {
+        let counts = self.admin.counters().await.expect("counters");
+        counts.iter().filter(|one| wanted(one)).map(|one| one.count).sum()
     }
 
     pub async fn create(&self, name: &str) -> LiveStream {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 const WHOAMI: [&str; 3] = ["system", "v1", "whoami"];
 const LIVE_STREAMS: [&str; 3] = ["video", "v1", "live-streams"];
 const ASSETS: [&str; 3] = ["video", "v1", "assets"];
-/// Mux's largest page of live streams.
-const PAGE: &str = "100";
+/// Mux's largest page of live streams (docs.mux.com, "List live streams").
+const PAGE: usize = 100;
 
 /// A client of one Mux environment. Cheap to clone. It sends each request once and never repeats one.
 ///
@@ -161,8 +161,8 @@ impl MuxClient {
         self.http.send(&request).await?.data(operation, Repeat::Safe)
     }
 
-    /// All pages, until one brings nothing new. Pages shift when things come and go in between: what is seen twice
-    /// counts once.
+    /// All pages, until one is not full or brings nothing new: requests are few. Pages shift when things come and go
+    /// in between: what is seen twice counts once.
     async fn pages<T: DeserializeOwned>(
         &self,
         operation: &'static str,
@@ -172,13 +172,14 @@ impl MuxClient {
     ) -> Result<Vec<T>> {
         let mut seen = HashSet::new();
         let mut all = Vec::new();
+        let limit = PAGE.to_string();
         for page in 1_u32.. {
             let page = page.to_string();
-            let query = [filter, &[("limit", PAGE), ("page", &page)]].concat();
+            let query = [filter, &[("limit", &limit), ("page", &page)]].concat();
             let items: Vec<T> = self.get(operation, path, &query).await.map_err(not_permitted)?;
-            let before = all.len();
+            let (before, full) = (all.len(), items.len() >= PAGE);
             all.extend(items.into_iter().filter(|item| seen.insert(id(item))));
-            if all.len() == before {
+            if !full || all.len() == before {
                 break;
             }
         }

@@ -39,6 +39,9 @@ pub struct Timings {
     pub room_return: Duration,
     /// Between passes while something runs or changes.
     pub fast: Duration,
+    /// Between looks at Mux while what is wanted is reached and runs: Mux takes one request a second for all services
+    /// of an environment, and the sender tells sooner that it is cut off.
+    pub steady: Duration,
     /// Between passes while nothing does.
     pub slow: Duration,
 }
@@ -54,6 +57,7 @@ impl Default for Timings {
             connect: Duration::from_secs(90),
             room_return: Duration::from_secs(6),
             fast: Duration::from_secs(2),
+            steady: Duration::from_secs(6),
             slow: Duration::from_secs(60),
         }
     }
