@@ -16,6 +16,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How long a Secret that was read is taken for granted.
 const SECRET_FRESHNESS: Duration = Duration::from_secs(15);
@@ -32,13 +33,15 @@ pub struct KubernetesStore {
     client: Client,
     streams: reflector::Store<MemorialStream>,
     pods: reflector::Store<Pod>,
+    /// Told of every change of `streams`, after it stands there.
+    changes: watch::Receiver<()>,
     cluster_id: String,
     recorder: Recorder,
     secrets: Arc<Mutex<SecretCache>>,
 }
 
 impl KubernetesStore {
-    /// A store over shared caches.
+    /// A store over shared caches. `changes` is told of every change of `streams`, after it stands there.
     ///
     /// # Errors
     /// The UID of kube-system cannot be read, and `cluster_id` does not stand in for it.
@@ -46,6 +49,7 @@ impl KubernetesStore {
         client: Client,
         streams: reflector::Store<MemorialStream>,
         pods: reflector::Store<Pod>,
+        changes: watch::Receiver<()>,
         cluster_id: Option<String>,
     ) -> Result<Self, StoreError> {
         let cluster_id = match cluster_id {
@@ -58,7 +62,7 @@ impl KubernetesStore {
         };
         let reporter = Reporter { controller: "memorialstream-operator".into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Ok(Self { client, streams, pods, cluster_id, recorder, secrets: Arc::default() })
+        Ok(Self { client, streams, pods, changes, cluster_id, recorder, secrets: Arc::default() })
     }
 
     fn objects(&self, object: &MemorialStream) -> Api<MemorialStream> {
@@ -85,6 +89,25 @@ impl KubernetesStore {
         });
         let parameters = PatchParams::apply(manager).force();
         bounded(self.objects(object).patch_status(name, &parameters, &Patch::Apply(patch))).await
+    }
+}
+
+async fn superseded(
+    streams: &reflector::Store<MemorialStream>,
+    mut changes: watch::Receiver<()>,
+    object: &MemorialStream,
+) {
+    let reference = reflector::ObjectRef::from_obj(object);
+    let is_newest = |cached: Arc<MemorialStream>| cached.metadata.generation <= object.metadata.generation;
+    loop {
+        changes.mark_unchanged();
+        if !streams.get(&reference).is_some_and(is_newest) {
+            return;
+        }
+        // Nobody tells any more only while the process ends.
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -118,6 +141,10 @@ fn gone_is_done<T>(result: Result<T, StoreError>) -> Result<(), StoreError> {
 impl Store for KubernetesStore {
     fn memorial_streams(&self) -> Vec<Arc<MemorialStream>> {
         self.streams.state()
+    }
+
+    async fn superseded(&self, object: &MemorialStream) {
+        superseded(&self.streams, self.changes.clone(), object).await;
     }
 
     fn pods(&self, object: &MemorialStream) -> Vec<Arc<Pod>> {
@@ -232,5 +259,42 @@ impl Store for KubernetesStore {
             // In a namespace that is being deleted Events are refused.
             tracing::warn!(%error, reason, message, "an Event was not taken");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use kube::runtime::watcher::Event as Watched;
+
+    #[test]
+    fn only_a_newer_generation_or_a_deletion_supersedes() {
+        let object = |generation| {
+            let mut object = MemorialStream::new("jane-doe", Default::default());
+            object.metadata.namespace = Some("default".into());
+            object.metadata.generation = Some(generation);
+            object
+        };
+        let (streams, mut writer) = reflector::store();
+        let (changed, changes) = watch::channel(());
+        let mut tell = |event| {
+            writer.apply_watcher_event(&event);
+            changed.send_replace(());
+        };
+        tell(Watched::Apply(object(1)));
+        let first = object(1);
+        let mut waiting = Box::pin(superseded(&streams, changes.clone(), &first));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        // Its status was written.
+        tell(Watched::Apply(object(1)));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        tell(Watched::Apply(object(2)));
+        assert_eq!(waiting.as_mut().now_or_never(), Some(()));
+        let second = object(2);
+        let mut waiting = Box::pin(superseded(&streams, changes, &second));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        tell(Watched::Delete(object(2)));
+        assert_eq!(waiting.as_mut().now_or_never(), Some(()));
     }
 }

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How many objects a lane works on at once.
 const CONCURRENCY: u16 = 32;
@@ -54,10 +55,11 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let (life_cycle, fast) =
         ((subscribe_streams()?, subscribe_pods()?), (subscribe_streams()?, subscribe_pods()?));
 
-    let store =
-        KubernetesStore::new(client.clone(), streams.clone(), pods.clone(), settings.cluster_id.clone())
-            .await
-            .context("read the UID of the namespace kube-system; give --cluster-id if that is not allowed")?;
+    let (changed, changes) = watch::channel(());
+    let (all_streams, all_pods) = (streams.clone(), pods.clone());
+    let store = KubernetesStore::new(client.clone(), all_streams, all_pods, changes, settings.cluster_id)
+        .await
+        .context("read the UID of the namespace kube-system; give --cluster-id if that is not allowed")?;
     let world = World {
         clock: Arc::new(SystemClock),
         store: Arc::new(store),
@@ -69,7 +71,10 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let watch_streams = watcher(Api::<MemorialStream>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .reflect_shared(stream_writer)
-        .for_each(async |event| log_watch("MemorialStreams", event.err()));
+        .for_each(async |event| {
+            changed.send_replace(());
+            log_watch("MemorialStreams", event.err());
+        });
     let watch_pods = watcher(Api::<Pod>::all(client), watcher::Config::default().labels(UID_LABEL))
         .default_backoff()
         .reflect_shared(pod_writer)

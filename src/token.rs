@@ -12,6 +12,7 @@ use kube::Client;
 use kube::api::Api;
 use kube::runtime::reflector;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// With what a device joins.
 #[derive(Clone, Debug)]
@@ -43,7 +44,8 @@ pub async fn camera_token(
     };
     let (streams, _) = reflector::store();
     let (pods, _) = reflector::store();
-    let store = KubernetesStore::new(client, streams, pods, Some(String::new())).await?;
+    let store =
+        KubernetesStore::new(client, streams, pods, watch::channel(()).1, Some(String::new())).await?;
     let credentials = credentials::read(&store, &found, default).await?;
     let minter = TokenMinter::new(&credentials.livekit);
     let name = declared.display_name.as_deref().unwrap_or(camera);

@@ -62,6 +62,8 @@ pub enum StoreError {
 pub trait Store: Send + Sync {
     /// Every MemorialStream, from the cache.
     fn memorial_streams(&self) -> Vec<Arc<MemorialStream>>;
+    /// Returns once the cache holds a newer generation of `object`, or no longer holds it.
+    async fn superseded(&self, object: &MemorialStream);
     /// The pods of one object, from the cache.
     fn pods(&self, object: &MemorialStream) -> Vec<Arc<Pod>>;
     /// The UID of kube-system, unless the installation names the cluster otherwise.

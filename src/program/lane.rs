@@ -103,7 +103,11 @@ impl ProgramLane {
             return Ok(Action::requeue(LOOK));
         };
         let mut memory = self.memory(object);
-        let said = self.look_and_send(object, &pod.name, &endpoint, &mut memory).await;
+        // A newer TAKE does not wait for the answer to this one: what was not remembered is looked up again.
+        let said = tokio::select! {
+            said = self.look_and_send(object, &pod.name, &endpoint, &mut memory) => said,
+            () = self.world.store.superseded(object) => return Ok(Action::requeue(Duration::ZERO)),
+        };
         let written = match said {
             Some(said) => self.write(object, said, &mut memory).await,
             None => Ok(()),
