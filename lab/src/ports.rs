@@ -36,6 +36,8 @@ pub struct Ports {
     pub redis: u16,
     /// LiveKit's API and signalling.
     pub livekit: u16,
+    /// LiveKit's own figures.
+    pub livekit_metrics: u16,
     /// LiveKit's media over TCP.
     pub livekit_rtc_tcp: u16,
     /// The first of `MEDIA_PORTS` UDP ports.
@@ -77,6 +79,7 @@ impl Ports {
             kube_proxy_metrics: next()?,
             redis: next()?,
             livekit: next()?,
+            livekit_metrics: next()?,
             livekit_rtc_tcp: next()?,
             livekit_rtc_udp_first: udp_first,
             livekit_rtc_udp_last: udp_first + MEDIA_PORTS - 1,

@@ -1,11 +1,12 @@
 //! What things take. `make bench` runs this and prints the tables of docs/benchmarks.md; nothing is asserted on time.
 
 use crate::support::service::Service;
-use crate::support::{Stage, compositor_process, eventually, is, spec};
+use crate::support::{Stage, compositor_process, eventually, is, prometheus, spec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use memorialstream_compositor_protocol::{BEARER_TOKEN_FILE, CONTROL_PORT, CompositorStatus};
 use memorialstream_lab::cameras::{Camera, Show};
+use memorialstream_lab::http_client;
 use memorialstream_lab::viewer::PatternColour;
 use memorialstream_operator::api::conditions::ConditionType as Kind;
 use memorialstream_operator::api::spec::{State, Via};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 const GO_LIVES: usize = 5;
 const TAKES: usize = 220;
+const REJOINS: usize = 60;
 const WINDOW: Duration = Duration::from_secs(60);
 /// The size that the CRD defaults to.
 const FULL_SIZE: &str = r#"{"width": 1280, "height": 720, "framesPerSecond": 30, "bitrateKbps": 3000}"#;
@@ -103,13 +105,15 @@ async fn broadcast(stage: &Stage) {
     let pod = pod(stage, &service).await;
     let colours = [PatternColour::Red, PatternColour::Green, PatternColour::Blue];
     let mut cameras = Vec::new();
+    let join = |name: &str, colour| {
+        let operator = Path::new(env!("CARGO_BIN_EXE_memorialstream-operator"));
+        let show = Show::Pattern { colour, sound: true };
+        Camera::start(&stage.lab, operator, &service.namespace, &service.name, name, &show).expect("a camera")
+    };
     println!("\n### Compositor, 1280×720 at 30 frames per second, x264, via Compositor\n");
     println!("| cameras | processor time, cores | memory, MiB |\n| --- | --- | --- |");
     for (name, colour) in names.into_iter().zip(colours) {
-        let operator = Path::new(env!("CARGO_BIN_EXE_memorialstream-operator"));
-        let show = Show::Pattern { colour, sound: true };
-        let camera = Camera::start(&stage.lab, operator, &service.namespace, &service.name, name, &show);
-        cameras.push(camera.expect("a camera"));
+        cameras.push(join(name, colour));
         live_sources(&service, cameras.len()).await;
         service.take(Some(name)).await;
         let process = compositor_process();
@@ -121,6 +125,18 @@ async fn broadcast(stage: &Stage) {
     takes(&service, &pod, &names).await;
     steady(stage, &service).await;
     println!("\nOperator: {} MiB resident", resident(stage.operator_pid()) / 1024);
+    println!(
+        "\n### A camera that leaves and joins again\n\n| times | compositor's memory, MiB |\n| --- | --- |"
+    );
+    for round in 0..=REJOINS {
+        if round % 10 == 0 {
+            println!("| {round} | {} |", resident(compositor_process()) / 1024);
+        }
+        drop(cameras.pop());
+        live_sources(&service, cameras.len()).await;
+        cameras.push(join(names[2], colours[2]));
+        live_sources(&service, cameras.len()).await;
+    }
     drop(cameras);
     service.delete().await;
     service.is_gone().await;
@@ -178,47 +194,43 @@ async fn takes(service: &Service, pod: &PodUnderTest, names: &[&str]) {
 
 /// Requests in a steady state.
 async fn steady(stage: &Stage, service: &Service) {
-    let before = api_requests(stage).await;
+    let before = requests(stage).await;
     stage.mux.reset_counters().await.expect("reset");
     let version = service.get().await.metadata.resource_version;
     tokio::time::sleep(WINDOW).await;
     let unchanged = service.get().await.metadata.resource_version == version;
     let mux = stage.mux.counters().await.expect("counters");
-    let after = api_requests(stage).await;
+    let after = requests(stage).await;
     println!("\n### Requests per minute of one Live service in a steady state\n");
-    println!("| where | verb | per minute |\n| --- | --- | --- |");
-    for (verb, count) in after {
-        let more = count - before.get(&verb).copied().unwrap_or(0.0);
+    println!("| what | per minute |\n| --- | --- |");
+    for (what, count) in after {
+        let more = count - before.get(&what).copied().unwrap_or(0.0);
         if more > 0.0 {
-            println!("| API server | {verb} | {more:.0} |");
+            println!("| {what} | {more:.0} |");
         }
     }
     for count in mux {
-        println!("| Mux | {} {} | {} |", count.method, count.route, count.count);
+        println!("| Mux: {} {} | {} |", count.method, count.route, count.count);
     }
     println!("\nStatus unchanged: {unchanged}");
 }
 
-/// Requests for what the operator touches, by verb and resource. The test's own reads are two.
-async fn api_requests(stage: &Stage) -> BTreeMap<String, f64> {
+/// Requests so far to the API server, for what the operator touches, and to LiveKit. Two of the former are this test's own.
+async fn requests(stage: &Stage) -> BTreeMap<String, f64> {
     let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
     let text = stage.client.request_text(request).await.expect("the API server's metrics");
-    let mut counts = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
-        let label = |name: &str| {
-            let (_, rest) = line.split_once(&format!("{name}=\""))?;
-            rest.split_once('"').map(|(value, _)| value.to_owned())
-        };
-        let resource = label("resource").unwrap_or_default();
-        let wanted = ["memorialstreams", "secrets", "events"].contains(&resource.as_str());
-        let ours = label("group").is_some_and(|group| group != "apps");
-        if wanted && ours {
-            let name = format!("{} {resource}", label("verb").unwrap_or_default());
-            let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or(0.0);
-            *counts.entry(name).or_insert(0.0) += value;
-        }
-    }
-    counts
+    let touched = ["memorialstreams", "secrets", "events"];
+    let mut all = prometheus::sums(&text, "apiserver_request_total", |labels| {
+        let resource = labels.get("resource").filter(|resource| touched.contains(*resource))?;
+        Some(format!("API server: {} {resource}", labels.get("verb")?))
+    });
+    let url = format!("http://127.0.0.1:{}/metrics", stage.lab.ports.livekit_metrics);
+    let answer = http_client().expect("a client").get(url).send().await.expect("LiveKit's metrics");
+    let text = answer.text().await.expect("LiveKit's metrics");
+    all.extend(prometheus::sums(&text, "livekit_node_twirp_request_status", |labels| {
+        Some(format!("LiveKit: {}/{}", labels.get("service")?, labels.get("method")?))
+    }));
+    all
 }
 
 /// The compositor pod of a service, and how to ask it.
@@ -235,7 +247,7 @@ async fn pod(stage: &Stage, service: &Service) -> PodUnderTest {
     let secret = api.get(&format!("{}-compositor", service.name)).await.expect("the boot Secret");
     let token = secret.data.expect("data").remove(BEARER_TOKEN_FILE).expect("a token");
     PodUnderTest {
-        http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+        http: http_client().expect("a client"),
         url: format!("http://{ip}:{CONTROL_PORT}/v1/status"),
         token: String::from_utf8(token.0).expect("text"),
     }

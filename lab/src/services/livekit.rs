@@ -40,6 +40,7 @@ fn livekit_configuration(ports: &Ports, livekit: &LiveKit) -> String {
             "port_range_end": ports.livekit_rtc_udp_last,
         },
         "keys": keys,
+        "prometheus": {"port": ports.livekit_metrics},
         "logging": {"level": "info", "json": false},
     });
     format!("{document:#}\n")
