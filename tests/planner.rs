@@ -241,6 +241,29 @@ fn a_room_that_devices_bring_back_after_the_end_is_named_and_deleted() {
 }
 
 #[test]
+fn a_device_with_the_token_of_an_earlier_room_is_told_of() {
+    let mut model = Model::new(spec(State::Standby, Via::LiveKit));
+    model.settle();
+    model.ask(State::Idle);
+    model.settle();
+    model.camera_missing = true;
+    model.ask(State::Standby);
+    model.settle();
+    let missing = |model: &Model| {
+        let conditions = model.status().conditions;
+        let ready = find(&conditions, ConditionType::ReadyToGoLive).unwrap();
+        assert_eq!(ready.reason, "CamerasMissing");
+        ready.message.contains("give it a new token")
+    };
+    assert!(!missing(&model));
+    model.open_room("memorial-uid-1-0".into());
+    model.step(Fault::None);
+    assert!(missing(&model));
+    model.settle();
+    assert_eq!(model.rooms.len(), 1, "the older room is closed");
+}
+
+#[test]
 fn a_stream_that_somebody_deleted_is_made_again() {
     let mut model = Model::new(spec(State::Live, Via::LiveKit));
     model.settle();

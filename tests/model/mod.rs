@@ -47,6 +47,8 @@ pub struct Model {
     /// The pod's own sender.
     pub sender: bool,
     pub program_advances: bool,
+    /// A declared camera has not joined.
+    pub camera_missing: bool,
     /// Whether an egress worker takes a start.
     pub capacity: bool,
     /// How often devices still join a room again that was deleted under them, and open it by that.
@@ -77,6 +79,7 @@ impl Model {
             pods: Vec::new(),
             sender: false,
             program_advances: true,
+            camera_missing: false,
             capacity: true,
             rejoins: 0,
             started: 0,
@@ -199,7 +202,7 @@ impl Model {
             sender: protocol::SenderStatus { state, attempts: 1, error: None },
             shown: protocol::Shown { sources: Vec::new(), slate: Some(protocol::SlateText::Before) },
             camera_was_shown: false,
-            sources: Vec::new(),
+            sources: self.camera_missing.then(absent_camera).into_iter().collect(),
         }
     }
 
@@ -335,7 +338,7 @@ impl Model {
         if fault == Fault::AnswersLost && !started { Err(false) } else { Ok(outcome) }
     }
 
-    fn open_room(&mut self, name: String) {
+    pub fn open_room(&mut self, name: String) {
         self.made += 1;
         let sid = format!("RM_{}", self.made);
         self.rooms.push(LivekitRoom { name, sid, metadata: String::new(), created_at: 0 });
@@ -416,5 +419,14 @@ impl Model {
                 stream.status = LiveStreamStatus::Active;
             }
         }
+    }
+}
+
+fn absent_camera() -> protocol::Source {
+    protocol::Source {
+        name: "lectern".into(),
+        state: protocol::SourceState::Absent,
+        input_age_milliseconds: None,
+        has_audio: false,
     }
 }

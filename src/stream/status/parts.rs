@@ -1,0 +1,159 @@
+//! What the conditions of the single parts say: credentials, Mux live stream, room, compositor.
+
+use super::{Kind, View};
+use crate::api::conditions::Statement;
+use crate::providers::mux::LiveStreamStatus;
+use crate::providers::{ErrorClass, ProviderError};
+use crate::stream::observed::{Account, Effect, Seen};
+use crate::stream::plan::Action;
+use crate::world::CompositorError;
+
+impl View<'_> {
+    pub(super) fn credentials(&self) -> Statement {
+        let kind = Kind::CredentialsValid;
+        let refused =
+            |error: &ProviderError| Statement::new(kind, false, "CredentialsRefused", error.message.clone());
+        match &self.observed.account {
+            Account::Unusable { reason, message } => Statement::new(kind, false, reason, message.clone()),
+            Account::Failed(error) if error.class == ErrorClass::Credentials => refused(error),
+            Account::Failed(error) => Self::unanswered(kind, error),
+            Account::Known { .. } => {
+                let errors = [
+                    self.observed.stream.error(),
+                    self.observed.rooms.error(),
+                    self.observed.egresses.error(),
+                ];
+                let credentials = |error: &&ProviderError| error.class == ErrorClass::Credentials;
+                match errors.into_iter().flatten().find(credentials) {
+                    Some(error) => refused(error),
+                    None => Statement::new(kind, true, "Accepted", ""),
+                }
+            }
+        }
+    }
+
+    pub(super) fn stream(&self) -> Statement {
+        let kind = Kind::MuxStreamReady;
+        let mux = self.status.mux.clone().unwrap_or_default();
+        if let Some(error) = self.observed.stream.error().or(self.observed.marked.error()) {
+            return Self::unanswered(kind, error);
+        }
+        if let Some(trouble) = self.trouble(kind, Effect::MuxStream) {
+            return trouble;
+        }
+        let Seen::Known(Some(stream)) = &self.observed.stream else {
+            let (reason, message) = match mux.creating {
+                Some(intent)
+                    if !self.plan.actions.iter().any(|action| matches!(action, Action::CreateStream(_))) =>
+                {
+                    (
+                        "Searching",
+                        if intent.absent_since.is_some() {
+                            "the answer to the creation of the Mux live stream was lost; it was not found once, and is searched for once more"
+                        } else {
+                            "the answer to the creation of the Mux live stream was lost; it is being searched for"
+                        },
+                    )
+                }
+                _ => ("Creating", "the Mux live stream is being created"),
+            };
+            return Statement::new(kind, false, reason, message);
+        };
+        match (&stream.status, self.runs()) {
+            (LiveStreamStatus::Disabled, true) => {
+                Statement::new(kind, false, "Enabling", "the Mux live stream is being enabled")
+            }
+            (LiveStreamStatus::Disabled, false) => Statement::new(kind, true, "Disabled", ""),
+            (_, true) => Statement::new(kind, true, "Enabled", ""),
+            (_, false) => Statement::new(kind, false, "Disabling", "the Mux live stream is being disabled"),
+        }
+    }
+
+    pub(super) fn room(&self) -> Statement {
+        let kind = Kind::RoomReady;
+        if !self.runs() {
+            return self.room_closing().unwrap_or_else(|| Statement::not_requested(kind));
+        }
+        if let Some(error) = self.observed.rooms.error() {
+            return Self::unanswered(kind, error);
+        }
+        if let Some(trouble) = self.trouble(kind, Effect::Room) {
+            return trouble;
+        }
+        match self.status.room.as_ref().and_then(|room| room.sid.as_ref()) {
+            Some(_) => Statement::new(kind, true, "Exists", ""),
+            None => Statement::new(kind, false, "Creating", "the LiveKit room is being created"),
+        }
+    }
+
+    /// A room that is still open although none is wanted: LiveKit bills what is in it.
+    pub(super) fn room_closing(&self) -> Option<Statement> {
+        let kind = Kind::RoomReady;
+        let open = self.observed.rooms.known()?.first()?;
+        if let Some(trouble) = self.trouble(kind, Effect::Room) {
+            return Some(trouble);
+        }
+        let ours = self.status.room.as_ref().is_some_and(|room| room.name.as_ref() == Some(&open.name));
+        Some(if ours {
+            Statement::new(kind, false, "Closing", format!("room {} is being closed", open.name))
+        } else {
+            let message = format!(
+                "devices join room {} again after it was deleted, and open it by that; it is deleted each time: close \
+                 the app on them",
+                open.name
+            );
+            Statement::new(kind, false, "Returned", message)
+        })
+    }
+
+    pub(super) fn compositor(&self) -> Statement {
+        let kind = Kind::CompositorReady;
+        if !self.runs() {
+            return Statement::not_requested(kind);
+        }
+        let no = |reason: &'static str, message: String| Statement::new(kind, false, reason, message);
+        if let Some(trouble) = self.trouble(kind, Effect::Pod) {
+            return trouble;
+        }
+        let running = self.observed.pods.iter().filter(|pod| !pod.deleting && !pod.finished);
+        let Some(pod) = running.max_by_key(|pod| pod.incarnation) else {
+            return no("Creating", "the compositor pod is being created".into());
+        };
+        if let Some((reason, message)) = &pod.complaint {
+            return no(kubelet_reason(reason), format!("pod {}: {reason}: {message}", pod.name));
+        }
+        match &self.observed.compositor {
+            Some(Err(CompositorError::Unauthorized)) => {
+                no("Unauthorized", CompositorError::Unauthorized.to_string())
+            }
+            Some(Err(error)) if pod.ready => no("NotAnswering", format!("pod {}: {error}", pod.name)),
+            Some(Ok(status)) if !status.publisher.connected => no(
+                "NotPublishing",
+                status
+                    .publisher
+                    .error
+                    .clone()
+                    .unwrap_or_else(|| "Program is not published in the room yet".into()),
+            ),
+            Some(Ok(status)) if !status.program_advances() => {
+                no("ProgramStalled", format!("pod {}: Program stands still", pod.name))
+            }
+            Some(Ok(_)) if pod.ready => Statement::new(kind, true, "Running", ""),
+            _ => no("Starting", format!("pod {} is starting", pod.name)),
+        }
+    }
+}
+
+/// A condition's reason must be one of ours: what the kubelet says stands in the message.
+fn kubelet_reason(reason: &str) -> &'static str {
+    match reason {
+        "ErrImagePull" => "ErrImagePull",
+        "ImagePullBackOff" => "ImagePullBackOff",
+        "ErrImageNeverPull" => "ErrImageNeverPull",
+        "InvalidImageName" => "InvalidImageName",
+        "CrashLoopBackOff" => "CrashLoopBackOff",
+        "CreateContainerConfigError" => "CreateContainerConfigError",
+        "Unschedulable" => "Unschedulable",
+        _ => "PodNotRunning",
+    }
+}
