@@ -212,10 +212,53 @@ pub struct StruckLimit {
     pub request: String,
 }
 
+/// Whether `next` says what `before`, which was read from the API server, says already. Conditions of two managers come
+/// back in an order that neither chose.
+pub fn says_the_same(before: &MemorialStreamStatus, next: &MemorialStreamStatus) -> bool {
+    let sorted = |status: &MemorialStreamStatus| {
+        let mut sorted = status.clone();
+        sorted.conditions.sort_by(|one, other| one.type_.cmp(&other.type_));
+        sorted
+    };
+    same_as_written(&sorted(before), &sorted(next))
+}
+
 /// Whether two parts of a status are the same once they are written: times lose their fractions on the way.
 pub fn same_as_written<T: Serialize>(one: &T, other: &T) -> bool {
     match (serde_json::to_value(one), serde_json::to_value(other)) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::jiff::Timestamp;
+
+    #[test]
+    fn neither_the_order_of_conditions_nor_fractions_of_a_second_are_news() {
+        let condition = |kind: &str, milliseconds| Condition {
+            type_: kind.into(),
+            status: "True".into(),
+            reason: String::new(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::from_millisecond(milliseconds).unwrap()),
+        };
+        let status = |conditions: Vec<Condition>| MemorialStreamStatus {
+            conditions,
+            ..MemorialStreamStatus::default()
+        };
+        let before = status(vec![condition("ProgramApplied", 5_000), condition("Ready", 7_000)]);
+        assert!(says_the_same(
+            &before,
+            &status(vec![condition("Ready", 7_900), condition("ProgramApplied", 5_100)])
+        ));
+        assert!(!says_the_same(
+            &before,
+            &status(vec![condition("Ready", 8_000), condition("ProgramApplied", 5_100)])
+        ));
+        assert!(!says_the_same(&before, &status(vec![condition("Ready", 7_000)])));
     }
 }

@@ -110,10 +110,10 @@ impl ProgramLane {
         };
         let written = match said {
             Some(said) => self.write(object, said, &mut memory).await,
-            None => Ok(()),
+            None => Ok(LOOK),
         };
         self.remember(object, Some(memory));
-        written.map(|()| Action::requeue(LOOK))
+        written.map(Action::requeue)
     }
 
     /// Sends the document if the pod does not have it, and says what is on Program.
@@ -209,24 +209,28 @@ impl ProgramLane {
         });
         let mut memory = Memory::default();
         self.write(object, Said { program, statement }, &mut memory).await?;
-        Ok(if wanted { Action::requeue(LOOK) } else { Action::requeue(LOOK * 30) })
+        Ok(Action::requeue(if wanted { LOOK } else { LOOK * 30 }))
     }
 
-    /// Writes `status.program` and `ProgramApplied` when they say something new, and not too often.
+    /// Writes `status.program` and `ProgramApplied` when they say something new, and not too often. Returns when to look
+    /// again.
     async fn write(
         &self,
         object: &MemorialStream,
         said: Said,
         memory: &mut Memory,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Duration, StoreError> {
         let now = self.world.clock.now();
         let before = object.status.clone().unwrap_or_default();
         let condition = said.statement.into_condition(&before.conditions, object.metadata.generation, now);
         let same = same_as_written(&before.program, &said.program)
             && same_as_written(&find(&before.conditions, ConditionType::ProgramApplied), &Some(&condition));
-        let recent = memory.written_at.is_some_and(|at| now.duration_since(at) < WRITE_DISTANCE);
-        if same || recent {
-            return Ok(());
+        if same {
+            return Ok(LOOK);
+        }
+        let next = memory.written_at.map_or(Duration::ZERO, |at| rest(at, now));
+        if next > Duration::ZERO {
+            return Ok(next);
         }
         let status = MemorialStreamStatus {
             program: said.program,
@@ -235,8 +239,14 @@ impl ProgramLane {
         };
         self.world.store.write_program_status(object, &status).await?;
         memory.written_at = Some(now);
-        Ok(())
+        Ok(LOOK)
     }
+}
+
+/// How long after a write at `written_at` the next one has to wait.
+fn rest(written_at: Timestamp, now: Timestamp) -> Duration {
+    let distance = WRITE_DISTANCE.saturating_sub(now.duration_since(written_at));
+    Duration::try_from(distance).unwrap_or(Duration::ZERO)
 }
 
 /// Whether the pod has this document already.

@@ -7,7 +7,7 @@ use super::observe::{self, questions_failed};
 use super::plan::{self, Action, Timings};
 use super::pod::PodTemplate;
 use super::status;
-use crate::api::status::same_as_written;
+use crate::api::status::says_the_same;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::credentials::DefaultSecret;
 use crate::world::{StoreError, World};
@@ -117,7 +117,7 @@ impl Lane {
     ) -> Result<MemorialStream, StoreError> {
         let releasing =
             actions.iter().any(|action| matches!(action, Action::RemoveFinalizer | Action::AddFinalizer));
-        if releasing || object.status.as_ref().is_some_and(|before| same_as_written(before, status)) {
+        if releasing || object.status.as_ref().is_some_and(|before| says_the_same(before, status)) {
             return Ok(object.clone());
         }
         self.world.store.write_status(object, status).await

@@ -217,13 +217,9 @@ async fn steady(stage: &Stage, service: &Service) {
 
 /// Requests so far to the API server, for what the operator touches, and to LiveKit. Two of the former are this test's own.
 async fn requests(stage: &Stage) -> BTreeMap<String, f64> {
-    let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
-    let text = stage.client.request_text(request).await.expect("the API server's metrics");
-    let touched = ["memorialstreams", "secrets", "events"];
-    let mut all = prometheus::sums(&text, "apiserver_request_total", |labels| {
-        let resource = labels.get("resource").filter(|resource| touched.contains(*resource))?;
-        Some(format!("API server: {} {resource}", labels.get("verb")?))
-    });
+    let api = stage.api_requests(&["memorialstreams", "secrets", "events"]).await;
+    let mut all: BTreeMap<_, _> =
+        api.into_iter().map(|(what, count)| (format!("API server: {what}"), count)).collect();
     let url = format!("http://127.0.0.1:{}/metrics", stage.lab.ports.livekit_metrics);
     let answer = http_client().expect("a client").get(url).send().await.expect("LiveKit's metrics");
     let text = answer.text().await.expect("LiveKit's metrics");

@@ -3,7 +3,7 @@
 use super::operator::Operator;
 use super::service::Service;
 use super::wait::{eventually, holds};
-use super::{client, lab, namespace};
+use super::{client, lab, namespace, prometheus};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -143,6 +143,16 @@ impl Stage {
         let lab = self.lab.clone();
         let done = tokio::task::spawn_blocking(move || act(&lab)).await;
         done.expect("the thread").expect("the lab's process");
+    }
+
+    /// Requests that the API server has counted for these resources, by verb and resource.
+    pub async fn api_requests(&self, resources: &[&str]) -> BTreeMap<String, f64> {
+        let request = http::Request::get("/metrics").body(Vec::new()).expect("a request");
+        let text = self.client.request_text(request).await.expect("the API server's metrics");
+        prometheus::sums(&text, "apiserver_request_total", |labels| {
+            let resource = labels.get("resource").filter(|resource| resources.contains(*resource))?;
+            Some(format!("{} {resource}", labels.get("verb")?))
+        })
     }
 
     /// The operator's process.
