@@ -214,10 +214,37 @@ fn a_room_that_devices_bring_back_is_deleted_again_before_the_object_goes() {
     model.settle();
     model.rejoins = 3;
     model.delete();
-    let done = model.settle();
+    let mut told = Vec::new();
+    let done: Vec<Action> = (0..60)
+        .flat_map(|_| {
+            let actions = model.step(Fault::None);
+            told.extend(model.status().message);
+            actions
+        })
+        .take_while(|action| *action != Action::RemoveFinalizer)
+        .collect();
+    assert!(told.iter().any(|message| message.contains("close the app")), "{told:?}");
     assert!(model.released(), "{:?}", model.status().message);
     assert_eq!((model.rejoins, model.rooms.len()), (0, 0));
     assert_eq!(done.iter().filter(|action| matches!(action, Action::DeleteRoom(_))).count(), 4, "{done:?}");
+}
+
+#[test]
+fn a_device_that_never_stops_joining_is_put_out_once_a_minute() {
+    let mut model = Model::new(spec(State::Standby, Via::LiveKit));
+    model.settle();
+    model.rejoins = usize::MAX;
+    model.delete();
+    let passes = 600;
+    let deleted = (0..passes)
+        .flat_map(|_| model.step(Fault::None))
+        .filter(|action| matches!(action, Action::DeleteRoom(_)))
+        .count();
+    assert!(!model.released(), "nobody would be left to put it out");
+    assert!((20..=28).contains(&deleted), "{deleted} times in {} minutes", passes * 2 / 60);
+    model.rejoins = 0;
+    model.settle();
+    assert!(model.released() && model.rooms.is_empty());
 }
 
 #[test]

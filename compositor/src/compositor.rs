@@ -3,7 +3,7 @@
 use crate::document::{Order, check_sender, key};
 use crate::engine::{Engine, Opened, milliseconds};
 use crate::links::camera::{OpenSource, SourceOpener};
-use crate::links::publisher::{Publisher, Streams};
+use crate::links::publisher::{OnRoomDeleted, Publisher, Streams};
 use crate::links::room::Access;
 use crate::links::sender::Sender;
 use crate::metrics::Takes;
@@ -47,7 +47,7 @@ impl Compositor {
         let engine = Arc::new(engine);
         let streams = Streams { video: engine.video(), audio: Some(engine.audio()) };
         let access = Access::new(&room.url, &room.name, &room.program_token);
-        let publisher = Publisher::start(access, streams, engine.clock())?;
+        let publisher = Publisher::start(access, streams, engine.clock(), OnRoomDeleted::Rejoin)?;
         let sender = Sender::new(engine.video(), engine.audio(), engine.clock());
         let fault = look_after(&engine)?;
         let compositor = Self {

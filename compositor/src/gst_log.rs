@@ -1,6 +1,5 @@
 //! GStreamer's log, carried over to `tracing` without secrets. It is also the only place where the LiveKit signaller
-//! tells two things that have to be known: that the server sent it away because its identity joined elsewhere, and
-//! in which codec a participant publishes.
+//! tells two things that have to be known: why the server sent it away, and in which codec a participant publishes.
 
 use crate::redact::redact;
 use gstreamer as gst;
@@ -87,9 +86,11 @@ fn listeners() -> MutexGuard<'static, Option<HashMap<usize, Hear>>> {
     LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a message says that another participant joined with the same identity.
-pub fn identity_was_taken(message: &str) -> bool {
-    message.starts_with("Leave:") && message.contains("reason: DuplicateIdentity")
+/// Why LiveKit sent this participant away, if a message tells it: a name of its `DisconnectReason`, such as
+/// `DuplicateIdentity` or `RoomDeleted`.
+pub fn leave_reason(message: &str) -> Option<&str> {
+    let (_, reason) = message.strip_prefix("Leave:")?.split_once("reason: ")?;
+    reason.split([',', ' ', '}']).next()
 }
 
 /// The codec of `identity`'s picture, for instance `H264`, if a message tells it.
@@ -126,12 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_identity_is_heard() {
-        let leave = |reason: &str| {
-            format!("Leave: LeaveRequest {{ can_reconnect: false, reason: {reason}, action: Disconnect }}")
-        };
-        assert!(identity_was_taken(&leave("DuplicateIdentity")));
-        assert!(!identity_was_taken(&leave("ServerShutdown")));
-        assert!(!identity_was_taken(r#"Update: reason: DuplicateIdentity"#));
+    fn a_leave_is_heard_with_its_reason() {
+        let leave = "Leave: LeaveRequest { can_reconnect: false, reason: RoomDeleted, action: Disconnect }";
+        assert_eq!(leave_reason(leave), Some("RoomDeleted"));
+        assert_eq!(
+            leave_reason("Leave: LeaveRequest { reason: DuplicateIdentity }"),
+            Some("DuplicateIdentity")
+        );
+        assert_eq!(leave_reason("Update: reason: DuplicateIdentity"), None);
     }
 }

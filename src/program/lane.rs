@@ -103,14 +103,14 @@ impl ProgramLane {
             return Ok(Action::requeue(LOOK));
         };
         let mut memory = self.memory(object);
-        // A newer TAKE does not wait for the answer to this one: what was not remembered is looked up again.
+        // A newer TAKE does not wait for the answer to this one.
         let said = tokio::select! {
-            said = self.look_and_send(object, &pod.name, &endpoint, &mut memory) => said,
-            () = self.world.store.superseded(object) => return Ok(Action::requeue(Duration::ZERO)),
+            said = self.look_and_send(object, &pod.name, &endpoint, &mut memory) => said.ok_or(LOOK),
+            () = self.world.store.superseded(object) => Err(Duration::ZERO),
         };
         let written = match said {
-            Some(said) => self.write(object, said, &mut memory).await,
-            None => Ok(LOOK),
+            Ok(said) => self.write(object, said, &mut memory).await,
+            Err(pause) => Ok(pause),
         };
         self.remember(object, Some(memory));
         written.map(Action::requeue)

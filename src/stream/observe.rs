@@ -64,13 +64,20 @@ pub async fn observe(
     }
     let now = world.clock.now();
     let state = wanted(object, now).state;
-    let busy = matches!(state, State::Live | State::Standby)
-        || broadcast_under_way(&status)
-        || room_may_return(&status, now, timings);
-    let freshness = if busy { timings.fast } else { timings.slow / 2 };
-    let mux_freshness = if busy && is_reached(object, state) { timings.steady } else { freshness };
+    let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
+    let looks_fast = busy || room_may_return(&status, now, timings);
+    let freshness = if looks_fast { timings.fast } else { timings.slow / 2 };
+    // A sender must not be started on the word of an old list. Without a pod that is ready none starts.
+    let about_to_start = state == State::Live
+        && !broadcast_under_way(&status)
+        && observed.pods.iter().any(|pod| pod.ready && !pod.deleting);
+    let list_freshness = match busy {
+        true if is_reached(object, state) || about_to_start => timings.steady,
+        true => timings.fast,
+        false => timings.slow / 2,
+    };
     let (streams, rooms, egresses, (endpoint, compositor)) = tokio::join!(
-        streams(world, object, &credentials, &observed, &status, mux_freshness),
+        streams(world, object, &credentials, &observed, list_freshness, about_to_start),
         rooms(world, object, &credentials, freshness),
         egresses(world, object, &credentials, &status, freshness),
         compositor(world, object, &observed.pods),
@@ -149,13 +156,13 @@ async fn streams(
     object: &MemorialStream,
     credentials: &Credentials,
     observed: &Observed,
-    status: &MemorialStreamStatus,
     freshness: Duration,
+    ask_for_ours: bool,
 ) -> (Seen<Option<LiveStream>>, Seen<Vec<LiveStream>>) {
     if let Account::Failed(error) = &observed.account {
         return (Seen::Failed(error.clone()), Seen::Failed(error.clone()));
     }
-    let mux = status.mux.clone().unwrap_or_default();
+    let mux = object.status.as_ref().and_then(|status| status.mux.clone()).unwrap_or_default();
     let searching = mux.stream_id.is_none() && mux.creating.is_some();
     let freshness = if searching { Duration::ZERO } else { freshness };
     let uid = object.metadata.uid.as_deref().unwrap_or("");
@@ -171,11 +178,9 @@ async fn streams(
         Err(error) => Seen::Failed(error.clone()),
     };
     let Some(id) = mux.stream_id else { return (Seen::NotAsked, marked) };
-    // A sender must not be started on the word of an old list, and an absence is believed to nobody but Mux.
-    let about_to_start =
-        wanted(object, world.clock.now()).state == State::Live && !broadcast_under_way(status);
+    // An absence is believed to nobody but Mux.
     let listed = list.ok().and_then(|list| list.iter().find(|stream| stream.id == id).cloned());
-    let stream = match listed.filter(|_| !about_to_start) {
+    let stream = match listed.filter(|_| !ask_for_ours) {
         Some(stream) => Seen::Known(Some(stream)),
         None => world.mux.stream(&credentials.mux, &id).await.into(),
     };

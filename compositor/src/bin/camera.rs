@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{ArgGroup, Parser};
 use memorialstream_compositor::engine::MixClock;
 use memorialstream_compositor::footage::Footage;
-use memorialstream_compositor::links::publisher::{Publisher, Streams};
+use memorialstream_compositor::links::publisher::{OnRoomDeleted, Publisher, Streams};
 use memorialstream_compositor::links::room::Access;
 use memorialstream_compositor::outlet::Outlet;
 use memorialstream_compositor::pattern::{Colour, Pattern, RunningPattern};
@@ -87,7 +87,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (streams, _pattern) = play(arguments, &clock)?;
     let (video, audio) = (streams.video.clone(), streams.audio.clone());
     let access = Access::new(&arguments.url, "", &token);
-    let publisher = Publisher::start(access, streams, clock)?;
+    let publisher = Publisher::start(access, streams, clock, OnRoomDeleted::Leave)?;
     let outlets = || audio.iter().chain([&video]);
     let taken = loop {
         tokio::select! {

@@ -3,7 +3,7 @@
 use super::room::{ADMISSION, Access, PUBLISHED, Renewal, connection_state};
 use super::supervisor::{Link, Supervisor, Verdict};
 use crate::engine::MixClock;
-use crate::gst_log::{Listener, identity_was_taken};
+use crate::gst_log::{Listener, leave_reason};
 use crate::outlet::{Outlet, Taker};
 use anyhow::Context;
 use gstreamer as gst;
@@ -11,8 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_webrtc as gst_webrtc;
 use gstrswebrtc::signaller::Signallable;
 use memorialstream_compositor_protocol::{PublisherStatus, Room};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -27,6 +26,15 @@ pub struct Streams {
     pub audio: Option<Arc<Outlet>>,
 }
 
+/// What a publisher does when somebody deletes its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRoomDeleted {
+    /// Leave for good, as LiveKit's own clients do: joining again would open the room once more.
+    Leave,
+    /// Join again: the operator makes the room anew.
+    Rejoin,
+}
+
 /// Keeps the streams published. Dropping it takes them out of the room.
 pub struct Publisher {
     access: Access,
@@ -37,12 +45,18 @@ pub struct Publisher {
 
 impl Publisher {
     /// Publishes `streams` in the room and as the identity that `access` names, on `clock`.
-    pub fn start(access: Access, streams: Streams, clock: MixClock) -> anyhow::Result<Self> {
+    pub fn start(
+        access: Access,
+        streams: Streams,
+        clock: MixClock,
+        on_room_deleted: OnRoomDeleted,
+    ) -> anyhow::Result<Self> {
         let status = Arc::new(Mutex::new(PublisherStatus { connected: false, error: None }));
         let (over_sender, over) = watch::channel(None);
         let link = PublisherLink {
             access: access.clone(),
             streams,
+            on_room_deleted,
             status: status.clone(),
             over: over_sender,
             attempt: None,
@@ -64,7 +78,8 @@ impl Publisher {
         lock(&self.status).clone()
     }
 
-    /// Waits until it can never be published again, which is when somebody else joined as the same identity.
+    /// Waits until it can never be published again: somebody else joined as the same identity, or the room was deleted
+    /// and that is the end.
     pub async fn over(&self) -> String {
         let mut over = self.over.clone();
         let reason = over.wait_for(Option::is_some).await.map(|reason| reason.clone());
@@ -84,6 +99,7 @@ impl Publisher {
 struct PublisherLink {
     access: Access,
     streams: Streams,
+    on_room_deleted: OnRoomDeleted,
     status: Arc<Mutex<PublisherStatus>>,
     over: watch::Sender<Option<String>>,
     attempt: Option<Attempt>,
@@ -92,7 +108,8 @@ struct PublisherLink {
 /// One connection to the room.
 struct Attempt {
     signaller: Signallable,
-    taken: Arc<AtomicBool>,
+    /// Why it must not join again.
+    over: Arc<OnceLock<&'static str>>,
     _listener: Listener,
     peer: Arc<Mutex<Option<gst::Element>>>,
     _takers: Vec<Arc<Taker>>,
@@ -114,11 +131,13 @@ impl Link for PublisherLink {
             .context("no livekitwebrtcsink")?;
         keep_pictures_whole(&sink);
         let signaller = self.access.apply(&sink);
-        let taken = Arc::new(AtomicBool::new(false));
-        let told = taken.clone();
+        let over = Arc::new(OnceLock::new());
+        let (told, on_room_deleted) = (over.clone(), self.on_room_deleted);
         let listener = Listener::new(signaller.upcast_ref(), move |message| {
-            if identity_was_taken(message) {
-                told.store(true, Ordering::Release);
+            if let Some(reason) =
+                leave_reason(message).and_then(|reason| final_reason(reason, on_room_deleted))
+            {
+                told.get_or_init(|| reason);
             }
         });
         let peer = watch_peer(&signaller);
@@ -134,14 +153,14 @@ impl Link for PublisherLink {
             output.link(&input)?;
             takers.push(taker);
         }
-        self.attempt = Some(Attempt { signaller, taken, _listener: listener, peer, _takers: takers });
+        self.attempt = Some(Attempt { signaller, over, _listener: listener, peer, _takers: takers });
         Ok(pipeline)
     }
 
     fn check(&mut self, age: Duration) -> Verdict {
         let Some(attempt) = &self.attempt else { return Verdict::Broken("there is no connection".into()) };
-        if attempt.taken.load(Ordering::Acquire) {
-            return Verdict::Over("another participant joined as the same identity".into());
+        if let Some(reason) = attempt.over.get() {
+            return Verdict::Over((*reason).into());
         }
         let peer = attempt.peer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let state =
@@ -166,7 +185,7 @@ impl Link for PublisherLink {
     }
 
     fn ended(&mut self, reason: Option<&str>) {
-        let over = self.attempt.take().is_some_and(|attempt| attempt.taken.load(Ordering::Acquire));
+        let over = self.attempt.take().is_some_and(|attempt| attempt.over.get().is_some());
         let mut status = lock(&self.status);
         status.connected = false;
         if let Some(reason) = reason {
@@ -175,6 +194,15 @@ impl Link for PublisherLink {
                 self.over.send_replace(Some(reason.to_string()));
             }
         }
+    }
+}
+
+/// What is said of a leave after which nothing is published any more.
+fn final_reason(reason: &str, on_room_deleted: OnRoomDeleted) -> Option<&'static str> {
+    match (reason, on_room_deleted) {
+        ("DuplicateIdentity", _) => Some("another participant joined as the same identity"),
+        ("RoomDeleted", OnRoomDeleted::Leave) => Some("the room was deleted: the service is over"),
+        _ => None,
     }
 }
 
@@ -244,6 +272,25 @@ mod tests {
             assert!(is_set_up);
         };
         assert_eq!(received(set_up), 30);
+    }
+
+    #[test]
+    fn a_camera_leaves_with_its_room_and_program_does_not() {
+        use OnRoomDeleted::{Leave, Rejoin};
+        for (reason, on_room_deleted, is_final) in [
+            ("RoomDeleted", Leave, true),
+            ("RoomDeleted", Rejoin, false),
+            ("RoomClosed", Leave, false),
+            ("DuplicateIdentity", Leave, true),
+            ("DuplicateIdentity", Rejoin, true),
+            ("ServerShutdown", Leave, false),
+        ] {
+            assert_eq!(
+                final_reason(reason, on_room_deleted).is_some(),
+                is_final,
+                "{reason} {on_room_deleted:?}"
+            );
+        }
     }
 
     #[test]

@@ -346,8 +346,7 @@ impl Pass<'_> {
     fn nothing_was_made(&self) -> bool {
         let status = &self.status;
         status.mux.as_ref().is_none_or(|mux| mux.stream_id.is_none() && mux.creating.is_none())
-            && status.room.as_ref().is_none_or(|room| room.name.is_none())
-            && !self.room_may_return()
+            && status.room.as_ref().is_none_or(|room| room.name.is_none() && self.stays_deleted(room))
             && !broadcast_under_way(status)
             && self.observed.pods.is_empty()
     }

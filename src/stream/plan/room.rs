@@ -3,9 +3,19 @@
 use super::{Action, Pass, Timings, elapsed};
 use crate::api::MemorialStreamStatus;
 use crate::api::names::room_name;
+use crate::api::status::RoomStatus;
 use crate::stream::observed::{Effect, held};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use std::time::Duration;
+
+/// A device that joins over and over is put out ever more rarely: LiveKit may bill each stay as a whole minute.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After so many deletions in a row.
+fn pause(deletions: i64) -> Duration {
+    Duration::from_secs(1 << deletions.clamp(0, 6)).min(LONGEST_PAUSE)
+}
 
 /// Whether a room was deleted so lately that a participant may bring it back.
 pub fn room_may_return(status: &MemorialStreamStatus, now: Timestamp, timings: &Timings) -> bool {
@@ -45,6 +55,12 @@ impl Pass<'_> {
         gone
     }
 
+    /// Whether no room was ever deleted, or none has come back since and none will.
+    pub(super) fn stays_deleted(&self, room: &RoomStatus) -> bool {
+        let none_is_open = self.observed.rooms.known().is_some_and(Vec::is_empty);
+        room.deleted_at.is_none() || (none_is_open && !self.room_may_return())
+    }
+
     /// Whether a room of ours was deleted so lately that a participant may bring it back.
     pub(super) fn room_may_return(&self) -> bool {
         room_may_return(&self.status, self.now, self.timings)
@@ -57,7 +73,14 @@ impl Pass<'_> {
         if deletions.is_empty() || held(&self.observed.troubles, Effect::Room, self.now) {
             return;
         }
-        self.status.room.get_or_insert_default().deleted_at = Some(Time(self.now));
+        let room = self.status.room.clone().unwrap_or_default();
+        let since = room.deleted_at.as_ref().map_or(Duration::MAX, |deleted| self.elapsed(deleted));
+        let in_a_row = if since < 2 * LONGEST_PAUSE { room.deletions } else { 0 };
+        if in_a_row > 0 && since < pause(in_a_row) {
+            return;
+        }
+        let (deleted_at, deletions_in_a_row) = (Some(Time(self.now)), in_a_row + 1);
+        self.status.room = Some(RoomStatus { deleted_at, deletions: deletions_in_a_row, ..room });
         self.actions.extend(deletions);
     }
 }

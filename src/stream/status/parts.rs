@@ -6,6 +6,7 @@ use crate::providers::mux::LiveStreamStatus;
 use crate::providers::{ErrorClass, ProviderError};
 use crate::stream::observed::{Account, Effect, Seen};
 use crate::stream::plan::Action;
+use crate::stream::wanted::Why;
 use crate::world::CompositorError;
 
 impl View<'_> {
@@ -42,6 +43,9 @@ impl View<'_> {
             return trouble;
         }
         let Seen::Known(Some(stream)) = &self.observed.stream else {
+            if self.plan.wanted.why == Why::Deletion && mux.creating.is_none() {
+                return Statement::not_requested(kind);
+            }
             let (reason, message) = match mux.creating {
                 Some(intent)
                     if !self.plan.actions.iter().any(|action| matches!(action, Action::CreateStream(_))) =>
