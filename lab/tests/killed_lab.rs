@@ -7,6 +7,9 @@ use memorialstream_lab::lab::{self, Part};
 use memorialstream_lab::{Kubectl, LabDescription, PAUSE_IMAGE, RunFolder, leftovers};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 #[ignore = "starts and kills labs of its own: make test runs it by itself"]
@@ -47,6 +50,12 @@ fn kill(lab: &LabDescription) -> Result<()> {
     for process in processes {
         let pid = Pid::from_raw(process.pid).context("a process number")?;
         kill_process(pid, Signal::KILL).with_context(|| format!("kill {}", process.name))?;
+    }
+    // The kernel takes a moment to take a large process apart.
+    let began = Instant::now();
+    while let Some(process) = lab.processes()?.first() {
+        ensure!(began.elapsed() < PATIENCE, "{} does not die", process.name);
+        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }

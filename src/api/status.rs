@@ -117,13 +117,9 @@ pub struct RoomStatus {
     /// is looked for a while longer, and deleted again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Time>,
-    /// How often in a row devices had to be put out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Deletions that followed one another closely: each makes the wait before the next one longer.
+    #[serde(default)]
     pub deletions: i64,
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 /// The compositor pod.
