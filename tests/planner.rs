@@ -230,6 +230,27 @@ fn a_room_that_devices_bring_back_is_deleted_again_before_the_object_goes() {
 }
 
 #[test]
+fn an_end_deletes_its_room_at_once_however_often_another_one_came_back() {
+    let mut model = Model::new(spec(State::Standby, Via::LiveKit));
+    model.settle();
+    model.ask(State::Idle);
+    model.settle();
+    model.ask(State::Standby);
+    model.settle();
+    model.open_room("memorial-uid-1-0".into());
+    model.rejoins = usize::MAX;
+    while model.status().room.is_none_or(|room| room.deletions < 6) {
+        model.step(Fault::None);
+    }
+    model.rejoins = 0;
+    model.ask(State::Ended);
+    for _ in 0..4 {
+        model.step(Fault::None);
+    }
+    assert!(model.rooms.iter().all(|room| room.name != "memorial-uid-1-1"), "{:?}", model.rooms);
+}
+
+#[test]
 fn a_device_that_never_stops_joining_is_put_out_once_a_minute() {
     let mut model = Model::new(spec(State::Standby, Via::LiveKit));
     model.settle();

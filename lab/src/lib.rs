@@ -37,6 +37,6 @@ pub use memorialstream_mux_model::{
 pub use mux_admin::MuxAdmin;
 pub use parts::{PAUSE_IMAGE, prepare};
 pub use ports::Ports;
-pub use process::{MARKER as PROCESS_MARKER, RunningProcess};
+pub use process::{MARKER as PROCESS_MARKER, RunningProcess, Signal, send_signal, wait_until};
 pub use secret::Secret;
 pub use viewer::Viewer;

@@ -2,12 +2,13 @@
 //!
 //! One lab runs per machine, so this runs by itself: `make test` calls it when the others' lab is down.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use memorialstream_lab::lab::{self, Part};
-use memorialstream_lab::{Kubectl, LabDescription, PAUSE_IMAGE, RunFolder, leftovers};
-use rustix::process::{Pid, Signal, kill_process};
+use memorialstream_lab::{
+    Kubectl, LabDescription, PAUSE_IMAGE, RunFolder, Signal, leftovers, send_signal, wait_until,
+};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -48,14 +49,10 @@ fn kill(lab: &LabDescription) -> Result<()> {
     let processes = lab.processes()?;
     ensure!(!processes.is_empty(), "the lab has no processes");
     for process in processes {
-        let pid = Pid::from_raw(process.pid).context("a process number")?;
-        kill_process(pid, Signal::KILL).with_context(|| format!("kill {}", process.name))?;
+        send_signal(process.pid, Signal::Kill)?;
     }
     // The kernel takes a moment to take a large process apart.
-    let began = Instant::now();
-    while let Some(process) = lab.processes()?.first() {
-        ensure!(began.elapsed() < PATIENCE, "{} does not die", process.name);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let dead = wait_until(PATIENCE, || Ok(lab.processes()?.is_empty()))?;
+    ensure!(dead, "these do not die: {:?}", lab.processes()?);
     Ok(())
 }

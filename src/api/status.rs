@@ -117,7 +117,7 @@ pub struct RoomStatus {
     /// is looked for a while longer, and deleted again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Time>,
-    /// Deletions that followed one another closely: each makes the wait before the next one longer.
+    /// How often in a row a room had to be deleted again: each time makes the wait before the next one longer.
     #[serde(default)]
     pub deletions: i64,
 }

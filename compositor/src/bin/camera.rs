@@ -89,7 +89,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let access = Access::new(&arguments.url, "", &token);
     let publisher = Publisher::start(access, streams, clock, OnRoomDeleted::Leave)?;
     let outlets = || audio.iter().chain([&video]);
-    let taken = loop {
+    let over = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
@@ -105,7 +105,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     };
     tokio::task::spawn_blocking(move || publisher.leave()).await?;
-    match taken {
+    match over {
         Some(reason) => bail!(reason),
         None => Ok(()),
     }

@@ -35,7 +35,7 @@ impl Pass<'_> {
         room.sid = seen.map(|seen| seen.sid.clone());
         let exists = seen.is_some();
         self.status.room = Some(room);
-        self.remove_stray_rooms(Some(&name));
+        self.remove_stray_rooms();
         if !exists {
             self.act(Action::CreateRoom(name));
         }
@@ -46,7 +46,13 @@ impl Pass<'_> {
     pub(super) fn remove_rooms(&mut self) -> bool {
         let Some(rooms) = self.observed.rooms.known() else { return false };
         let gone = rooms.is_empty();
-        self.remove_stray_rooms(None);
+        let ours = self.status.room.as_ref().and_then(|room| room.name.clone());
+        let held = held(&self.observed.troubles, Effect::Room, self.now);
+        if let Some(name) = ours.filter(|ours| !held && rooms.iter().any(|room| room.name == *ours)) {
+            self.status.room.get_or_insert_default().deleted_at = Some(Time(self.now));
+            self.actions.push(Action::DeleteRoom(name));
+        }
+        self.remove_stray_rooms();
         if let Some(room) = self.status.room.as_mut().filter(|room| gone && room.name.is_some()) {
             room.name = None;
             room.sid = None;
@@ -66,21 +72,22 @@ impl Pass<'_> {
         room_may_return(&self.status, self.now, self.timings)
     }
 
-    fn remove_stray_rooms(&mut self, current: Option<&str>) {
+    /// Deletes rooms of ours that status does not name: devices with an old token opened them.
+    fn remove_stray_rooms(&mut self) {
+        let room = self.status.room.clone().unwrap_or_default();
         let names = self.observed.rooms.known().into_iter().flatten().map(|room| &room.name);
-        let strays = names.filter(|name| current != Some(name.as_str()));
-        let deletions: Vec<_> = strays.cloned().map(Action::DeleteRoom).collect();
-        if deletions.is_empty() || held(&self.observed.troubles, Effect::Room, self.now) {
+        let strays: Vec<_> =
+            names.filter(|name| room.name.as_ref() != Some(name)).cloned().map(Action::DeleteRoom).collect();
+        if strays.is_empty() || held(&self.observed.troubles, Effect::Room, self.now) {
             return;
         }
-        let room = self.status.room.clone().unwrap_or_default();
         let since = room.deleted_at.as_ref().map_or(Duration::MAX, |deleted| self.elapsed(deleted));
         let in_a_row = if since < 2 * LONGEST_PAUSE { room.deletions } else { 0 };
         if in_a_row > 0 && since < pause(in_a_row) {
             return;
         }
-        let (deleted_at, deletions_in_a_row) = (Some(Time(self.now)), in_a_row + 1);
-        self.status.room = Some(RoomStatus { deleted_at, deletions: deletions_in_a_row, ..room });
-        self.actions.extend(deletions);
+        self.status.room =
+            Some(RoomStatus { deleted_at: Some(Time(self.now)), deletions: in_a_row + 1, ..room });
+        self.actions.extend(strays);
     }
 }
