@@ -10,6 +10,7 @@ use crate::program::lane::ProgramLane;
 use crate::stream::lane::{Lane, Memories};
 use crate::stream::plan::Timings;
 use crate::stream::pod::{PodTemplate, UID_LABEL};
+use crate::stream::slugs::Slugs;
 use crate::world::{StoreError, World};
 use anyhow::Context;
 use futures::{FutureExt, StreamExt, channel::mpsc, future};
@@ -88,6 +89,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         timings: settings.timings,
         wake,
         memories: Memories::default(),
+        slugs: Slugs::default(),
     };
     let program_lane =
         ProgramLane { world, default_secret: settings.default_secret, memories: Arc::default() };

@@ -6,6 +6,7 @@ use super::memory::Memory;
 use super::observe::{self, questions_failed};
 use super::plan::{self, Action, Timings};
 use super::pod::PodTemplate;
+use super::slugs::Slugs;
 use super::status;
 use crate::api::status::says_the_same;
 use crate::api::{MemorialStream, MemorialStreamStatus};
@@ -33,6 +34,8 @@ pub struct Lane {
     pub wake: UnboundedSender<ObjectRef<MemorialStream>>,
     /// What is remembered, by UID.
     pub memories: Memories,
+    /// Which object holds which slug.
+    pub slugs: Slugs,
 }
 
 /// What is remembered, by UID.
@@ -76,8 +79,7 @@ impl Lane {
     /// Kubernetes did not take a write: nothing was done without its record.
     pub async fn reconcile(&self, object: &MemorialStream) -> Result<controller::Action, StoreError> {
         let memory = self.memories.of(object);
-        let observation =
-            observe::observe(&self.world, object, &self.default_secret, &memory, &self.timings).await;
+        let observation = observe::observe(self, object, &memory).await;
         let observed = &observation.observed;
         let now = self.world.clock.now();
         let plan = plan::plan(object, observed, now, &self.timings);

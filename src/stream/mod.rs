@@ -8,5 +8,6 @@ pub mod observe;
 pub mod observed;
 pub mod plan;
 pub mod pod;
+pub mod slugs;
 pub mod status;
 pub mod wanted;

@@ -1,15 +1,16 @@
 //! Reads everything that one pass of the life-cycle lane needs.
 
+use super::lane::Lane;
 use super::memory::Memory;
 use super::observed::{Account, Effect, Observed, PodSeen, Seen};
-use super::plan::{Timings, room_may_return};
+use super::plan::room_may_return;
 use super::pod::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
 use super::wanted::{broadcast_under_way, wanted};
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{marker, room_name};
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::credentials::{self, Credentials, CredentialsError, DefaultSecret};
+use crate::credentials::{self, Credentials, CredentialsError};
 use crate::providers::livekit::{Egress, LivekitRoom};
 use crate::providers::mux::LiveStream;
 use crate::providers::{ProviderError, Secret};
@@ -29,17 +30,12 @@ pub struct Observation {
 }
 
 /// Looks at everything that `object` depends on.
-pub async fn observe(
-    world: &World,
-    object: &MemorialStream,
-    default_secret: &DefaultSecret,
-    memory: &Memory,
-    timings: &Timings,
-) -> Observation {
+pub async fn observe(lane: &Lane, object: &MemorialStream, memory: &Memory) -> Observation {
+    let Lane { world, default_secret, timings, .. } = lane;
     let pods: Vec<PodSeen> = world.store.pods(object).iter().map(|pod| pod_seen(pod)).collect();
     let mut observed = Observed {
         cluster_id: world.store.cluster_id(),
-        slug_holder: slug_holder(world, object),
+        slug_holder: lane.slugs.other_holder(object, &world.store.memorial_streams()),
         account: Account::Unusable { reason: "NotRead", message: String::new() },
         stream: Seen::NotAsked,
         marked: Seen::NotAsked,
@@ -129,26 +125,6 @@ async fn account(world: &World, credentials: &Credentials, status: &MemorialStre
         rtmp_url: credentials.rtmp_url.clone(),
         playback_base_url: credentials.playback_base_url.clone(),
     }
-}
-
-/// The older object with the same slug, if there is one.
-fn slug_holder(world: &World, object: &MemorialStream) -> Option<String> {
-    fn slug(object: &MemorialStream) -> Option<&String> {
-        object.spec.slug.as_ref().or(object.metadata.name.as_ref())
-    }
-    let age = |object: &MemorialStream| {
-        (object.metadata.creation_timestamp.as_ref().map(|time| time.0), object.metadata.uid.clone())
-    };
-    let own = age(object);
-    let all = world.store.memorial_streams();
-    let holder = all
-        .iter()
-        .filter(|other| other.metadata.uid != object.metadata.uid && slug(other) == slug(object))
-        .min_by_key(|other| age(other))?;
-    (age(holder) < own).then(|| {
-        let name = |part: &Option<String>| part.clone().unwrap_or_default();
-        format!("{}/{}", name(&holder.metadata.namespace), name(&holder.metadata.name))
-    })
 }
 
 async fn streams(

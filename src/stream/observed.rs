@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub struct Observed {
     /// Names this cluster in markers.
     pub cluster_id: String,
-    /// Whether this object holds its slug; else who does, as `namespace/name`.
+    /// Who holds the slug, when that is another object, as `namespace/name`.
     pub slug_holder: Option<String>,
     /// Who the providers think we are.
     pub account: Account,

@@ -152,7 +152,7 @@ impl View<'_> {
 
 fn slug_taken(holder: &str) -> String {
     format!(
-        "the slug belongs to MemorialStream {holder}, which is older; delete this one and choose another slug"
+        "the slug belongs to MemorialStream {holder}, which had it first; delete this one and choose another slug"
     )
 }
 
