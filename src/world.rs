@@ -1,5 +1,5 @@
-//! The world, as far as the two lanes reach it: five traits. The same lanes run against real services and inside a
-//! deterministic simulation.
+//! The world, as far as the two lanes reach it: five traits. Time, chance and every effect come in through them, so that
+//! a lane can be run against any world.
 
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::providers::livekit::{Egress, LivekitCredentials, LivekitRoom, ProgramEgress};

@@ -93,6 +93,13 @@ struct ActionError {
     certain: bool,
 }
 
+impl ActionError {
+    /// What the action needs was not seen in this pass: it was not tried.
+    fn unseen(reason: &'static str, message: &str) -> Self {
+        Self { class: FailureClass::Transient, reason, message: message.into(), certain: true }
+    }
+}
+
 impl From<ActionError> for Failure {
     fn from(error: ActionError) -> Self {
         Self { class: error.class, reason: error.reason, message: error.message }
@@ -154,15 +161,23 @@ async fn perform(
     let world = &lane.world;
     let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
     match action {
-        Action::AddFinalizer => world.store.set_finalizer(object, true).await?,
+        Action::AddFinalizer => {
+            world.store.set_finalizer(object, true).await?;
+            return Ok(None);
+        }
         Action::RemoveFinalizer => {
             world.store.set_finalizer(object, false).await?;
             return Ok(Some(Outcome::Released));
         }
-        Action::DeletePod(name) => world.store.delete_pod(namespace, name).await?,
+        Action::DeletePod(name) => {
+            world.store.delete_pod(namespace, name).await?;
+            return Ok(None);
+        }
         _ => {}
     }
-    let Some(credentials) = &observation.credentials else { return Ok(None) };
+    let Some(credentials) = &observation.credentials else {
+        return Err(ActionError::unseen("CredentialsMissing", "the credentials were not read in this pass"));
+    };
     let (mux, livekit) = (&credentials.mux, &credentials.livekit);
     match action {
         Action::AddFinalizer | Action::RemoveFinalizer | Action::DeletePod(_) => {}
@@ -203,12 +218,7 @@ async fn perform(
 fn live_stream(observation: &Observation) -> Result<&LiveStream, ActionError> {
     match &observation.observed.stream {
         Seen::Known(Some(stream)) => Ok(stream),
-        _ => Err(ActionError {
-            class: FailureClass::Transient,
-            reason: "MuxStreamMissing",
-            message: "the Mux live stream was not seen in this pass".into(),
-            certain: true,
-        }),
+        _ => Err(ActionError::unseen("MuxStreamMissing", "the Mux live stream was not seen in this pass")),
     }
 }
 
