@@ -5,7 +5,8 @@ use crate::providers::Secret;
 use crate::providers::livekit::LivekitCredentials;
 use crate::providers::mux::MuxCredentials;
 use crate::world::{Store, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Mux's own addresses, used unless the Secret names others.
 /// Source: mux.com/docs, guides/configure-broadcast-software.
@@ -101,6 +102,36 @@ fn parse(place: &str, data: &BTreeMap<String, Secret>) -> Result<Credentials, Cr
         playback_base_url: or("MUX_PLAYBACK_BASE_URL", MUX_PLAYBACK_BASE_URL),
         livekit: LivekitCredentials { url: livekit_url, api_key, api_secret: Secret::new(api_secret) },
     })
+}
+
+/// The credentials that worked last, by the object's UID. What was made with them is kept and ended with them, although
+/// the Secret is gone meanwhile, or belongs to another account.
+#[derive(Clone, Default)]
+pub struct CredentialsInUse(Arc<Mutex<HashMap<String, Credentials>>>);
+
+impl CredentialsInUse {
+    /// Those of `object`.
+    pub fn of(&self, object: &MemorialStream) -> Option<Credentials> {
+        self.all().get(object.metadata.uid.as_ref()?).cloned()
+    }
+
+    /// These work for `object`.
+    pub fn keep(&self, object: &MemorialStream, credentials: &Credentials) {
+        if let Some(uid) = &object.metadata.uid {
+            self.all().insert(uid.clone(), credentials.clone());
+        }
+    }
+
+    /// Nothing of `object` is left.
+    pub fn forget(&self, object: &MemorialStream) {
+        if let Some(uid) = &object.metadata.uid {
+            self.all().remove(uid);
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Credentials>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::accounts::{LiveKitAccounts, MuxAccounts};
 use crate::api::MemorialStream;
 use crate::clock::SystemClock;
-use crate::credentials::DefaultSecret;
+use crate::credentials::{CredentialsInUse, DefaultSecret};
 use crate::kubernetes::KubernetesStore;
 use crate::program::client::CompositorClient;
 use crate::program::lane::ProgramLane;
@@ -82,9 +82,11 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         .for_each(async |event| log_watch("pods", event.err()));
 
     let (wake, woken) = mpsc::unbounded();
+    let in_use = CredentialsInUse::default();
     let lane = Lane {
         world: world.clone(),
         default_secret: settings.default_secret.clone(),
+        in_use: in_use.clone(),
         pod_template: settings.pod_template,
         timings: settings.timings,
         wake,
@@ -92,7 +94,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         slugs: Slugs::default(),
     };
     let program_lane =
-        ProgramLane { world, default_secret: settings.default_secret, memories: Arc::default() };
+        ProgramLane { world, default_secret: settings.default_secret, in_use, memories: Arc::default() };
 
     // A lane starts once both caches are filled: an empty cache of pods would look like a missing compositor.
     let filled = {

@@ -5,7 +5,7 @@ mod only_a_pod;
 
 use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::api::conditions::{ConditionType, find};
-use memorialstream_operator::credentials::DefaultSecret;
+use memorialstream_operator::credentials::{CredentialsInUse, DefaultSecret};
 use memorialstream_operator::program::lane::ProgramLane;
 use only_a_pod::{Answer, OnlyAPod, live_object};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ fn lane(world: &Arc<OnlyAPod>) -> ProgramLane {
     ProgramLane {
         world: world.world(),
         default_secret: DefaultSecret { namespace: "system".into(), name: "credentials".into() },
+        in_use: CredentialsInUse::default(),
         memories: Arc::default(),
     }
 }

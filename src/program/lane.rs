@@ -6,7 +6,7 @@ use crate::api::conditions::{ConditionType, Statement, Truth, find};
 use crate::api::spec::State;
 use crate::api::status::{ProgramStatus, same_as_written};
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::credentials::{self, DefaultSecret};
+use crate::credentials::{self, Credentials, CredentialsError, CredentialsInUse, DefaultSecret};
 use crate::providers::Secret;
 use crate::stream::observe::{endpoint, pod_seen};
 use crate::stream::observed::PodSeen;
@@ -37,6 +37,8 @@ pub struct ProgramLane {
     pub world: World,
     /// The Secret that is used when a MemorialStream names none.
     pub default_secret: DefaultSecret,
+    /// The credentials that the life-cycle lane saw work.
+    pub in_use: CredentialsInUse,
     /// What is remembered, by UID.
     pub memories: Arc<Mutex<HashMap<String, Memory>>>,
 }
@@ -125,11 +127,10 @@ impl ProgramLane {
         memory: &mut Memory,
     ) -> Option<Said> {
         let now = self.world.clock.now();
-        let credentials =
-            match credentials::read(self.world.store.as_ref(), object, &self.default_secret).await {
-                Ok(credentials) => credentials,
-                Err(error) => return Some(refused(object, "CredentialsMissing", error.to_string())),
-            };
+        let credentials = match self.credentials(object).await {
+            Ok(credentials) => credentials,
+            Err(error) => return Some(refused(object, "CredentialsMissing", error.to_string())),
+        };
         let tokens = match tokens(object, &credentials, memory, now) {
             Ok(tokens) => tokens,
             Err(message) => return Some(refused(object, "TokensNotMinted", message)),
@@ -173,6 +174,15 @@ impl ProgramLane {
                 Some(refused(object, reason(refusal.reason), refusal.message))
             }
             Err(error) => Some(refused(object, "CompositorNotAnswering", error.to_string())),
+        }
+    }
+
+    /// Those that the room was made with: a TAKE does not fail for a Secret that is gone meanwhile, and Program does not
+    /// leave the room for one that names another LiveKit.
+    async fn credentials(&self, object: &MemorialStream) -> Result<Credentials, CredentialsError> {
+        match self.in_use.of(object) {
+            Some(credentials) => Ok(credentials),
+            None => credentials::read(self.world.store.as_ref(), object, &self.default_secret).await,
         }
     }
 
@@ -265,7 +275,7 @@ fn next_revision(document: &ControlDocument, status: &CompositorStatus) -> u64 {
 
 fn tokens(
     object: &MemorialStream,
-    credentials: &credentials::Credentials,
+    credentials: &Credentials,
     memory: &mut Memory,
     now: Timestamp,
 ) -> Result<Tokens, String> {

@@ -10,7 +10,7 @@ use super::slugs::Slugs;
 use super::status;
 use crate::api::status::says_the_same;
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::credentials::DefaultSecret;
+use crate::credentials::{CredentialsInUse, DefaultSecret};
 use crate::world::{StoreError, World};
 use futures::channel::mpsc::UnboundedSender;
 use kube::runtime::controller;
@@ -26,6 +26,8 @@ pub struct Lane {
     pub world: World,
     /// The Secret that is used when a MemorialStream names none.
     pub default_secret: DefaultSecret,
+    /// The credentials that worked last; the fast lane uses the same.
+    pub in_use: CredentialsInUse,
     /// What the installation decides about compositor pods.
     pub pod_template: PodTemplate,
     /// How long the lane waits for what.
@@ -95,6 +97,7 @@ impl Lane {
         let outcomes = apply::apply(self, &object, &observation, &plan.actions, &memory).await;
         if outcomes.contains(&Outcome::Released) {
             self.memories.forget(&object);
+            self.in_use.forget(&object);
             return Ok(controller::Action::await_change());
         }
         let settled = apply::settle(described, &outcomes);

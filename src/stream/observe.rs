@@ -1,5 +1,6 @@
 //! Reads everything that one pass of the life-cycle lane needs.
 
+use super::account::{SignedIn, sign_in};
 use super::lane::Lane;
 use super::memory::Memory;
 use super::observed::{Account, Effect, Observed, PodSeen, Seen};
@@ -10,7 +11,7 @@ use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{marker, room_name};
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::credentials::{self, Credentials, CredentialsError};
+use crate::credentials::Credentials;
 use crate::providers::livekit::{Egress, LivekitRoom};
 use crate::providers::mux::LiveStream;
 use crate::providers::{ProviderError, Secret};
@@ -31,12 +32,15 @@ pub struct Observation {
 
 /// Looks at everything that `object` depends on.
 pub async fn observe(lane: &Lane, object: &MemorialStream, memory: &Memory) -> Observation {
-    let Lane { world, default_secret, timings, .. } = lane;
+    let Lane { world, timings, .. } = lane;
+    let status = object.status.clone().unwrap_or_default();
+    let SignedIn { account, set_aside, credentials } = sign_in(lane, object, &status).await;
     let pods: Vec<PodSeen> = world.store.pods(object).iter().map(|pod| pod_seen(pod)).collect();
     let mut observed = Observed {
         cluster_id: world.store.cluster_id(),
         slug_holder: lane.slugs.other_holder(object, &world.store.memorial_streams()),
-        account: Account::Unusable { reason: "NotRead", message: String::new() },
+        account,
+        set_aside,
         stream: Seen::NotAsked,
         marked: Seen::NotAsked,
         rooms: Seen::NotAsked,
@@ -46,18 +50,11 @@ pub async fn observe(lane: &Lane, object: &MemorialStream, memory: &Memory) -> O
         start: memory.start(),
         troubles: memory.troubles(),
     };
-    let credentials = match credentials::read(world.store.as_ref(), object, default_secret).await {
-        Ok(credentials) => credentials,
-        Err(error) => {
-            observed.account = unusable(error);
-            return Observation { observed, credentials: None, endpoint: None };
-        }
+    let unusable = matches!(observed.account, Account::Unusable(_)) || observed.slug_holder.is_some();
+    let credentials = match credentials {
+        Some(credentials) if !unusable => credentials,
+        credentials => return Observation { observed, credentials, endpoint: None },
     };
-    let status = object.status.clone().unwrap_or_default();
-    observed.account = account(world, &credentials, &status).await;
-    if matches!(observed.account, Account::Unusable { .. }) || observed.slug_holder.is_some() {
-        return Observation { observed, credentials: Some(credentials), endpoint: None };
-    }
     let now = world.clock.now();
     let state = wanted(object, now).state;
     let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
@@ -82,6 +79,10 @@ pub async fn observe(lane: &Lane, object: &MemorialStream, memory: &Memory) -> O
     observed.rooms = rooms;
     observed.egresses = egresses;
     observed.compositor = compositor;
+    let both_accept = matches!(observed.account, Account::Known { .. }) && observed.rooms.known().is_some();
+    if both_accept && observed.set_aside.is_none() {
+        lane.in_use.keep(object, &credentials);
+    }
     Observation { observed, credentials: Some(credentials), endpoint }
 }
 
@@ -93,38 +94,6 @@ fn is_reached(object: &MemorialStream, state: State) -> bool {
             && status.observed_generation == object.metadata.generation
             && is_true(&status.conditions, ConditionType::Ready)
     })
-}
-
-fn unusable(error: CredentialsError) -> Account {
-    let reason = match &error {
-        CredentialsError::SecretNotFound(_) => "SecretNotFound",
-        CredentialsError::KeyMissing { .. } => "SecretKeyMissing",
-        CredentialsError::Store(_) => "SecretNotRead",
-    };
-    Account::Unusable { reason, message: error.to_string() }
-}
-
-async fn account(world: &World, credentials: &Credentials, status: &MemorialStreamStatus) -> Account {
-    let environment = match world.mux.environment(&credentials.mux).await {
-        Ok(environment) => environment,
-        Err(error) => return Account::Failed(error),
-    };
-    let ours = status.mux.as_ref().filter(|mux| mux.stream_id.is_some() || mux.creating.is_some());
-    if let Some(before) = ours.and_then(|mux| mux.environment_id.as_ref())
-        && *before != environment.environment_id
-    {
-        let message = format!(
-            "the credentials belong to Mux environment {}, and this service's live stream exists in {before}; put the \
-             credentials of {before} back",
-            environment.environment_id
-        );
-        return Account::Unusable { reason: "EnvironmentChanged", message };
-    }
-    Account::Known {
-        environment,
-        rtmp_url: credentials.rtmp_url.clone(),
-        playback_base_url: credentials.playback_base_url.clone(),
-    }
 }
 
 async fn streams(
@@ -289,7 +258,7 @@ fn complaint(pod: &Pod, containers: &[ContainerStatus]) -> Option<(String, Strin
 pub fn questions_failed(observed: &Observed) -> Option<(Effect, &ProviderError)> {
     let account = match &observed.account {
         Account::Failed(error) => Some(error),
-        Account::Known { .. } | Account::Unusable { .. } => None,
+        Account::Known { .. } | Account::Unusable(_) => None,
     };
     account
         .or(observed.stream.error())

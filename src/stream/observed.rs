@@ -17,6 +17,8 @@ pub struct Observed {
     pub slug_holder: Option<String>,
     /// Who the providers think we are.
     pub account: Account,
+    /// Why the Secret cannot be used, where the credentials that worked last are used instead.
+    pub set_aside: Option<SetAside>,
     /// The Mux live stream.
     pub stream: Seen<Option<LiveStream>>,
     /// Every Mux live stream with our marker. Searched only when it matters.
@@ -86,14 +88,18 @@ pub enum Account {
         playback_base_url: String,
     },
     /// The Secret is missing or incomplete, or it belongs to another environment than what exists.
-    Unusable {
-        /// One word, for instance `SecretNotFound`.
-        reason: &'static str,
-        /// What is wrong where, and what to do.
-        message: String,
-    },
+    Unusable(SetAside),
     /// A provider refused the credentials or did not answer.
     Failed(ProviderError),
+}
+
+/// Why the credentials that stand in the Secret are not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// One word, for instance `SecretNotFound`.
+    pub reason: &'static str,
+    /// What is wrong where, and what to do.
+    pub message: String,
 }
 
 /// One of our pods.

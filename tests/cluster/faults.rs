@@ -5,6 +5,7 @@ use crate::support::{Stage, eventually, holds, is, message, spec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use memorialstream_lab::Fault;
+use memorialstream_operator::api::MemorialStreamStatus;
 use memorialstream_operator::api::conditions::ConditionType as Kind;
 use memorialstream_operator::api::spec::{State, Via};
 use serde_json::json;
@@ -69,6 +70,51 @@ async fn a_missing_secret_and_a_missing_key_are_named() {
     service.reaches(State::Idle).await;
     service.delete().await;
     service.is_gone().await;
+}
+
+/// A Secret that vanishes or changes sides during a service is told, and holds up neither a TAKE nor the end: nothing
+/// paid runs on because nobody can sign in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_vanishes_holds_up_neither_a_take_nor_the_end() {
+    let stage = Stage::enter("vanished").await;
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    for via in stage.vias() {
+        let service = stage.service(&format!("vanished-{via:?}").to_lowercase());
+        service.apply(spec(via, &["lectern", "wide"], json!({"state": "Live"}))).await;
+        service.reaches(State::Live).await;
+        let uid = service.get().await.metadata.uid.expect("a uid");
+
+        let mut elsewhere = stage.credentials();
+        elsewhere.insert("LIVEKIT_URL", "ws://127.0.0.1:9".into());
+        stage.write_credentials(elsewhere).await;
+        let told = service.says(Kind::CredentialsValid, "False", Some("LiveKitChanged")).await;
+        assert!(told.message.is_some_and(|message| message.contains("ws://127.0.0.1:9")));
+
+        secrets.delete(PROVIDERS, &DeleteParams::default()).await.expect("delete the Secret");
+        let told = service.says(Kind::CredentialsValid, "False", Some("SecretNotFound")).await;
+        let place = format!("{}/{PROVIDERS}", stage.namespace);
+        assert!(message(&told, Kind::CredentialsValid).contains(&place), "{told:?}");
+        assert!(is(&told, Kind::OnAir, "True", None), "{told:?}");
+        service.take(Some("wide")).await;
+        let taken = service.get().await.metadata.generation;
+        let at_the_pod = |status: &MemorialStreamStatus| {
+            status.program.as_ref().is_some_and(|program| program.observed_generation == taken)
+        };
+        service.until("the TAKE is at the pod", at_the_pod).await;
+
+        service.ask(State::Ended).await;
+        service.until("Ended", |status| status.state == Some(State::Ended)).await;
+        assert!(
+            stage.active_egresses(&uid).await.is_empty() && stage.rooms(&uid).await.is_empty(),
+            "{via:?}"
+        );
+        let stream = &stage.streams_of_uid(&uid).await[0];
+        assert_eq!((stream.status.as_str(), stream.encoders), ("disabled", 0), "{via:?}");
+        service.delete().await;
+        service.is_gone().await;
+        stage.assert_nothing_is_left(&uid).await;
+        stage.write_credentials(stage.credentials()).await;
+    }
 }
 
 /// An image that the node cannot get is told in the kubelet's words.

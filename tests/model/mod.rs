@@ -171,6 +171,7 @@ impl Model {
         Observed {
             cluster_id: "cluster".into(),
             slug_holder: None,
+            set_aside: None,
             account: if fault == Fault::MuxDown { refused } else { known },
             stream: if mux_down { Seen::Failed(error(Provider::Mux)) } else { stream },
             marked: if mux_down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },

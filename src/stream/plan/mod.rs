@@ -213,7 +213,7 @@ impl Pass<'_> {
             return;
         }
         if (self.observed.slug_holder.is_some() && !deleting)
-            || matches!(self.observed.account, Account::Unusable { .. })
+            || matches!(self.observed.account, Account::Unusable(_))
         {
             return;
         }
@@ -379,12 +379,13 @@ impl Pass<'_> {
             && !self.deleting()
             && !self.room_may_return()
             && self.status.mux.as_ref().is_some_and(|mux| mux.creating.is_none() && mux.stream_id.is_some());
-        let refused =
-            self.observed.slug_holder.is_some() || matches!(self.observed.account, Account::Failed(_));
+        // What a person or another object mends is looked for often: it costs no request to a provider.
         let usual = match &self.observed.account {
-            Account::Unusable { .. } => self.timings.slow / 4,
-            _ if settled || refused => self.timings.slow,
-            _ => self.timings.fast,
+            _ if self.observed.slug_holder.is_some() => self.timings.slow / 4,
+            Account::Unusable(_) => self.timings.slow / 4,
+            Account::Failed(_) => self.timings.slow,
+            Account::Known { .. } if settled => self.timings.slow,
+            Account::Known { .. } => self.timings.fast,
         };
         let until = |time: Timestamp| {
             let wait = time.duration_since(self.now).max(SignedDuration::from_millis(50));

@@ -4,7 +4,7 @@ use super::{Kind, View};
 use crate::api::conditions::Statement;
 use crate::providers::mux::LiveStreamStatus;
 use crate::providers::{ErrorClass, ProviderError};
-use crate::stream::observed::{Account, Effect, Seen};
+use crate::stream::observed::{Account, Effect, Seen, SetAside};
 use crate::stream::plan::Action;
 use crate::stream::wanted::Why;
 use crate::world::CompositorError;
@@ -14,8 +14,15 @@ impl View<'_> {
         let kind = Kind::CredentialsValid;
         let refused =
             |error: &ProviderError| Statement::new(kind, false, "CredentialsRefused", error.message.clone());
+        if let Some(SetAside { reason, message }) = &self.observed.set_aside {
+            let message =
+                format!("{message}; until then the credentials that worked before go on being used");
+            return Statement::new(kind, false, reason, message);
+        }
         match &self.observed.account {
-            Account::Unusable { reason, message } => Statement::new(kind, false, reason, message.clone()),
+            Account::Unusable(SetAside { reason, message }) => {
+                Statement::new(kind, false, reason, message.clone())
+            }
             Account::Failed(error) if error.class == ErrorClass::Credentials => refused(error),
             Account::Failed(error) => Self::unanswered(kind, error),
             Account::Known { .. } => {
