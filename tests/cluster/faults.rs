@@ -1,5 +1,6 @@
 //! Bad input and faults: what is wrong is said, nothing is duplicated, and all is well again once it is mended.
 
+use crate::support::other_environment::{ENVIRONMENT, OtherEnvironment};
 use crate::support::stage::PROVIDERS;
 use crate::support::{Stage, eventually, holds, is, message, spec};
 use k8s_openapi::api::core::v1::Secret;
@@ -90,10 +91,18 @@ async fn a_secret_that_vanishes_holds_up_neither_a_take_nor_the_end() {
         let told = service.says(Kind::CredentialsValid, "False", Some("LiveKitChanged")).await;
         assert!(told.message.is_some_and(|message| message.contains("ws://127.0.0.1:9")));
 
+        let other = OtherEnvironment::start().await;
+        let mut elsewhere = stage.credentials();
+        elsewhere.insert("MUX_BASE_URL", other.url.clone());
+        stage.write_credentials(elsewhere).await;
+        let told = service.says(Kind::CredentialsValid, "False", Some("EnvironmentChanged")).await;
+        assert!(message(&told, Kind::CredentialsValid).contains(ENVIRONMENT), "{told:?}");
+
         secrets.delete(PROVIDERS, &DeleteParams::default()).await.expect("delete the Secret");
         let told = service.says(Kind::CredentialsValid, "False", Some("SecretNotFound")).await;
         let place = format!("{}/{PROVIDERS}", stage.namespace);
         assert!(message(&told, Kind::CredentialsValid).contains(&place), "{told:?}");
+        assert!(other.asked().iter().all(|path| path == "/system/v1/whoami"), "{:?}", other.asked());
         assert!(is(&told, Kind::OnAir, "True", None), "{told:?}");
         service.take(Some("wide")).await;
         let taken = service.get().await.metadata.generation;

@@ -1,6 +1,7 @@
 //! What the tests share: the running lab's API server, with the CRD installed.
 
 pub mod operator;
+pub mod other_environment;
 pub mod prometheus;
 pub mod secrets;
 pub mod service;
