@@ -379,10 +379,10 @@ impl Pass<'_> {
             && !self.deleting()
             && !self.room_may_return()
             && self.status.mux.as_ref().is_some_and(|mux| mux.creating.is_none() && mux.stream_id.is_some());
-        // What a person or another object mends is looked for often: it costs no request to a provider.
         let usual = match &self.observed.account {
-            _ if self.observed.slug_holder.is_some() => self.timings.slow / 4,
+            // What a person or another object mends is looked for often: it costs no request to a provider.
             Account::Unusable(_) => self.timings.slow / 4,
+            _ if self.observed.slug_holder.is_some() => self.timings.slow / 4,
             Account::Failed(_) => self.timings.slow,
             Account::Known { .. } if settled => self.timings.slow,
             Account::Known { .. } => self.timings.fast,
