@@ -111,6 +111,9 @@ pub struct RoomStatus {
     /// LiveKit's id of this incarnation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// The LiveKit server that it is open on. A Secret that names another one is not used meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Part of the name; rises after each DeleteRoom of ours.
     pub epoch: i64,
     /// When the last room was deleted. A device that still holds a token can bring it back by joining again, so it

@@ -6,10 +6,11 @@ use crate::api::conditions::{ConditionType, Statement, Truth, find};
 use crate::api::spec::State;
 use crate::api::status::{ProgramStatus, same_as_written};
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::credentials::{self, Credentials, CredentialsError, CredentialsInUse, DefaultSecret};
+use crate::credentials::{Credentials, CredentialsInUse, DefaultSecret};
 use crate::providers::Secret;
+use crate::stream::account;
 use crate::stream::observe::{endpoint, pod_seen};
-use crate::stream::observed::PodSeen;
+use crate::stream::observed::{PodSeen, SetAside};
 use crate::stream::pod;
 use crate::stream::wanted::{broadcast_under_way, wanted};
 use crate::world::{CompositorError, PodEndpoint, StoreError, World};
@@ -129,7 +130,7 @@ impl ProgramLane {
         let now = self.world.clock.now();
         let credentials = match self.credentials(object).await {
             Ok(credentials) => credentials,
-            Err(error) => return Some(refused(object, "CredentialsMissing", error.to_string())),
+            Err(SetAside { reason, message }) => return Some(refused(object, reason, message)),
         };
         let tokens = match tokens(object, &credentials, memory, now) {
             Ok(tokens) => tokens,
@@ -179,10 +180,10 @@ impl ProgramLane {
 
     /// Those that the room was made with: a TAKE does not fail for a Secret that is gone meanwhile, and Program does not
     /// leave the room for one that names another LiveKit.
-    async fn credentials(&self, object: &MemorialStream) -> Result<Credentials, CredentialsError> {
+    async fn credentials(&self, object: &MemorialStream) -> Result<Credentials, SetAside> {
         match self.in_use.of(object) {
             Some(credentials) => Ok(credentials),
-            None => credentials::read(self.world.store.as_ref(), object, &self.default_secret).await,
+            None => account::read(self.world.store.as_ref(), object, &self.default_secret).await,
         }
     }
 

@@ -4,8 +4,8 @@
 use super::lane::Lane;
 use super::observed::{Account, SetAside};
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::credentials::{self, Credentials, CredentialsError};
-use crate::world::World;
+use crate::credentials::{self, Credentials, CredentialsError, DefaultSecret};
+use crate::world::{Store, World};
 
 /// How a pass presents itself to the providers.
 pub(super) struct SignedIn {
@@ -17,12 +17,11 @@ pub(super) struct SignedIn {
 
 /// Reads the Secret; where it cannot be used, the credentials that worked last serve instead.
 pub(super) async fn sign_in(lane: &Lane, object: &MemorialStream, status: &MemorialStreamStatus) -> SignedIn {
-    let before = lane.in_use.of(object);
-    let (account, credentials) = match read(lane, object, before.as_ref(), status).await {
+    let (account, credentials) = match read(lane.world.store.as_ref(), object, &lane.default_secret).await {
         Ok(fresh) => (account(&lane.world, &fresh, status).await, Some(fresh)),
         Err(problem) => (Account::Unusable(problem), None),
     };
-    match (account, before) {
+    match (account, lane.in_use.of(object)) {
         (Account::Unusable(problem), Some(before)) => SignedIn {
             account: self::account(&lane.world, &before, status).await,
             set_aside: Some(problem),
@@ -32,24 +31,28 @@ pub(super) async fn sign_in(lane: &Lane, object: &MemorialStream, status: &Memor
     }
 }
 
-async fn read(
-    lane: &Lane,
+/// Reads the credentials of `object`, unless they lead to another LiveKit than the one that its room is open on.
+///
+/// # Errors
+/// Why they are not used.
+pub(crate) async fn read(
+    store: &dyn Store,
     object: &MemorialStream,
-    before: Option<&Credentials>,
-    status: &MemorialStreamStatus,
+    default_secret: &DefaultSecret,
 ) -> Result<Credentials, SetAside> {
-    let fresh = credentials::read(lane.world.store.as_ref(), object, &lane.default_secret)
+    let credentials = credentials::read(store, object, default_secret)
         .await
         .map_err(|error| SetAside { reason: reason(&error), message: error.to_string() })?;
-    let open = status.room.as_ref().is_some_and(|room| room.name.is_some());
-    match before.map(|before| &before.livekit.url).filter(|url| open && **url != fresh.livekit.url) {
-        None => Ok(fresh),
+    let room = object.status.as_ref().and_then(|status| status.room.as_ref());
+    let elsewhere = room.and_then(|room| room.url.as_ref()).filter(|url| **url != credentials.livekit.url);
+    match elsewhere {
+        None => Ok(credentials),
         Some(url) => Err(SetAside {
             reason: "LiveKitChanged",
             message: format!(
-                "LIVEKIT_URL is {} now, and the room of this service is open at {url}; put {url} back, or end the \
-                 service first",
-                fresh.livekit.url
+                "LIVEKIT_URL is {} now, and the room of this service is open at {url}; put {url} back \
+                 until the service has ended",
+                credentials.livekit.url
             ),
         }),
     }
@@ -82,6 +85,7 @@ async fn account(world: &World, credentials: &Credentials, status: &MemorialStre
     Account::Known {
         environment,
         rtmp_url: credentials.rtmp_url.clone(),
+        livekit_url: credentials.livekit.url.clone(),
         playback_base_url: credentials.playback_base_url.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! The life-cycle lane: [`observe`] reads everything that is needed, [`plan`] decides (pure), [`apply`] acts, and
 //! [`status`] says how things stand (pure).
 
-mod account;
+pub(crate) mod account;
 pub mod apply;
 pub mod lane;
 pub mod memory;

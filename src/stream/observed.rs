@@ -84,6 +84,8 @@ pub enum Account {
         environment: Environment,
         /// Without the key, where a sender connects.
         rtmp_url: String,
+        /// The LiveKit server.
+        livekit_url: String,
         /// What a playback id is appended to.
         playback_base_url: String,
     },

@@ -1,11 +1,11 @@
 //! Which object holds which slug. The first one keeps it for as long as it exists.
 
+use super::plan::has_finalizer;
 use crate::api::MemorialStream;
-use crate::api::names::FINALIZER;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The holders, slug → UID.
+/// The holders, slug → UID. What is remembered of slugs that are out of use is a few bytes each.
 ///
 /// The age alone does not decide: Kubernetes counts it in whole seconds, and of two objects of the same second a
 /// later one must not take the slug from one that is live. Whoever was given it here keeps it; after a restart the
@@ -19,14 +19,12 @@ impl Slugs {
     /// A slug that nobody holds goes to the object among `all` that has our finalizer, else to the oldest.
     pub fn other_holder(&self, object: &MemorialStream, all: &[Arc<MemorialStream>]) -> Option<String> {
         let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let existing: HashSet<&str> = all.iter().filter_map(|other| other.metadata.uid.as_deref()).collect();
-        holders.retain(|_, uid| existing.contains(uid.as_str()));
         let own = slug(object)?;
         let rivals = || all.iter().filter(|other| slug(other) == Some(own));
-        let holder = match holders.get(own) {
-            Some(uid) => rivals().find(|other| other.metadata.uid.as_ref() == Some(uid))?,
-            None => rivals().min_by_key(|other| precedence(other))?,
-        };
+        let given = holders.get(own);
+        let holder = rivals()
+            .find(|other| given.is_some() && other.metadata.uid.as_ref() == given)
+            .or_else(|| rivals().min_by_key(|other| precedence(other)))?;
         holders.insert(own.to_owned(), holder.metadata.uid.clone()?);
         (holder.metadata.uid != object.metadata.uid).then(|| {
             let name = |part: &Option<String>| part.clone().unwrap_or_default();
@@ -40,14 +38,14 @@ fn slug(object: &MemorialStream) -> Option<&str> {
 }
 
 fn precedence(object: &MemorialStream) -> impl Ord + use<> {
-    let accepted = object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
     let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (!accepted, created, object.metadata.uid.clone())
+    (!has_finalizer(object), created, object.metadata.uid.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::names::FINALIZER;
     use k8s_openapi::jiff::Timestamp;
 
     const NOON: &str = "2026-11-24T12:00:00Z";

@@ -126,6 +126,35 @@ async fn a_secret_that_vanishes_holds_up_neither_a_take_nor_the_end() {
     }
 }
 
+/// An operator that starts while the Secret names another LiveKit follows it nowhere: the room, its Program and its sender
+/// stay what they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_operator_does_not_follow_a_secret_to_another_livekit() {
+    let mut stage = Stage::enter("elsewhere").await;
+    let via = *stage.vias().last().expect("a sender");
+    let service = stage.service("staying");
+    service.apply(spec(via, &["lectern", "wide"], json!({"state": "Live"}))).await;
+    let live = service.reaches(State::Live).await;
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    stage.kill_operator();
+    let mut elsewhere = stage.credentials();
+    elsewhere.insert("LIVEKIT_URL", "ws://127.0.0.1:9".into());
+    stage.write_credentials(elsewhere).await;
+    stage.start_operator();
+    service.says(Kind::CredentialsValid, "False", Some("LiveKitChanged")).await;
+    service.take(Some("wide")).await;
+    service.says(Kind::ProgramApplied, "False", Some("LiveKitChanged")).await;
+    assert_eq!(service.status().await.room, live.room);
+    stage.write_credentials(stage.credentials()).await;
+    let back = service.reaches(State::Live).await;
+    assert_eq!((back.room, back.egress.clone().map(|egress| egress.attempt)), (live.room, Some(1)));
+    assert_eq!(stage.active_egresses(&uid).await.len(), usize::from(via == Via::LiveKit));
+    assert_eq!(stage.streams_of_uid(&uid).await[0].assets, 1, "the broadcast was never interrupted");
+    service.delete().await;
+    service.is_gone().await;
+    stage.assert_nothing_is_left(&uid).await;
+}
+
 /// An image that the node cannot get is told in the kubelet's words.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_cannot_be_had_is_told() {

@@ -165,6 +165,7 @@ impl Model {
                 organization_name: None,
             },
             rtmp_url: "rtmp://ingest/app".into(),
+            livekit_url: "wss://livekit".into(),
             playback_base_url: "https://stream.example".into(),
         };
         let refused = Account::Failed(error(Provider::Mux));

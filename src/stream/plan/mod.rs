@@ -200,9 +200,8 @@ pub fn plan(object: &MemorialStream, observed: &Observed, now: Timestamp, timing
 
 impl Pass<'_> {
     fn decide(&mut self) {
-        let finalizer = self.object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
         let deleting = self.deleting();
-        if !finalizer {
+        if !has_finalizer(self.object) {
             if !deleting && self.observed.slug_holder.is_none() {
                 self.actions.push(Action::AddFinalizer);
             }
@@ -398,6 +397,11 @@ impl Pass<'_> {
 /// No time at all where the clock went back.
 fn elapsed(since: &Time, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since.0)).unwrap_or(Duration::ZERO)
+}
+
+/// Whether we hold on to the object.
+pub fn has_finalizer(object: &MemorialStream) -> bool {
+    object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
 }
 
 /// Whether the object is paused.

@@ -4,7 +4,7 @@ use super::{Action, Pass, Timings, elapsed};
 use crate::api::MemorialStreamStatus;
 use crate::api::names::room_name;
 use crate::api::status::RoomStatus;
-use crate::stream::observed::{Effect, held};
+use crate::stream::observed::{Account, Effect, held};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
@@ -32,6 +32,9 @@ impl Pass<'_> {
         let seen = rooms.iter().find(|seen| seen.name == name);
         // The name is written down before the room is made, so that a deletion knows that there may be one.
         room.name = Some(name.clone());
+        if let Account::Known { livekit_url, .. } = &self.observed.account {
+            room.url = Some(livekit_url.clone());
+        }
         room.sid = seen.map(|seen| seen.sid.clone());
         let exists = seen.is_some();
         self.status.room = Some(room);
@@ -55,6 +58,7 @@ impl Pass<'_> {
         self.remove_stray_rooms();
         if let Some(room) = self.status.room.as_mut().filter(|room| gone && room.name.is_some()) {
             room.name = None;
+            room.url = None;
             room.sid = None;
             room.epoch += 1;
         }
