@@ -10,9 +10,9 @@ use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
 use memorialstream_operator::api::spec::{
     Camera, DeletionPolicy, EgressSettings, State, StreamDeletion, Via,
 };
+use memorialstream_operator::lifecycle::plan::Action;
 use memorialstream_operator::providers::livekit::EgressStatus;
 use memorialstream_operator::providers::mux::LiveStreamStatus;
-use memorialstream_operator::stream::plan::Action;
 use model::{Fault, Model};
 use proptest::prelude::*;
 

@@ -149,6 +149,18 @@ pub enum State {
     Ended,
 }
 
+impl State {
+    /// As it stands in the spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "Idle",
+            Self::Standby => "Standby",
+            Self::Live => "Live",
+            Self::Ended => "Ended",
+        }
+    }
+}
+
 /// When the state changes by itself.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

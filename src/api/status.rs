@@ -1,5 +1,6 @@
 //! What the operator answers. Never a stream key or a token.
 
+use super::conditions::ConditionType;
 use super::spec::State;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -66,6 +67,30 @@ pub struct MemorialStreamStatus {
     /// The one thing that is wrong, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// The part of status that the fast lane writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedByProgram {
+    /// What is really on Program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramStatus>,
+    /// `ProgramApplied`.
+    pub conditions: Vec<Condition>,
+}
+
+/// The part of status that the life-cycle lane writes: all but what the fast lane does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct OwnedByLifecycle(MemorialStreamStatus);
+
+impl From<MemorialStreamStatus> for OwnedByLifecycle {
+    fn from(mut status: MemorialStreamStatus) -> Self {
+        status.program = None;
+        status.conditions.retain(|condition| condition.type_ != ConditionType::ProgramApplied.as_str());
+        Self(status)
+    }
 }
 
 /// The Mux live stream.

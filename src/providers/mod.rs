@@ -6,5 +6,6 @@ pub mod livekit;
 pub mod mux;
 mod transport;
 
-pub use error::{ErrorClass, Provider, ProviderError, Reason, Result};
+pub use error::{Cause, ErrorClass, Provider, ProviderError, Result};
 pub use memorialstream_compositor_protocol::Secret;
+pub use transport::Interruption;

@@ -3,6 +3,7 @@
 use crate::support::{Stage, eventually, holds, is, message, spec};
 use memorialstream_operator::api::conditions::ConditionType as Kind;
 use memorialstream_operator::api::spec::{State, Via};
+use memorialstream_operator::providers::livekit::LiveKitApi;
 use serde_json::json;
 
 /// Every state costs what it needs and nothing else, and a session that was ended stays ended.

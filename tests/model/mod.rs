@@ -5,18 +5,22 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_compositor_protocol as protocol;
 use memorialstream_operator::api::names::{FINALIZER, marker};
 use memorialstream_operator::api::spec::State;
-use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
-use memorialstream_operator::providers::livekit::{Egress, EgressStatus, LivekitRoom};
+use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus, Reason};
+use memorialstream_operator::lifecycle::apply::{Outcome, settle};
+use memorialstream_operator::lifecycle::backoff::{Effect, Failure, FailureClass};
+use memorialstream_operator::lifecycle::context::Memory;
+use memorialstream_operator::lifecycle::in_flight::StartSeen;
+use memorialstream_operator::lifecycle::observed::{Observed, Seen};
+use memorialstream_operator::lifecycle::plan::{Action, Plan, Timings, plan};
+use memorialstream_operator::lifecycle::status::describe;
+use memorialstream_operator::providers::livekit::{Egress, EgressStatus, LiveKitRoom};
 use memorialstream_operator::providers::mux::{
     Environment, LatencyMode, LiveStream, LiveStreamStatus, PlaybackId,
 };
-use memorialstream_operator::providers::{ErrorClass, Provider, ProviderError, Reason, Secret};
-use memorialstream_operator::stream::apply::{Outcome, settle};
-use memorialstream_operator::stream::memory::{Failure, FailureClass, Memory};
-use memorialstream_operator::stream::observed::{Account, Effect, Observed, PodSeen, Seen, StartSeen};
-use memorialstream_operator::stream::plan::{Action, Plan, Timings, plan};
-use memorialstream_operator::stream::pod::settings_fingerprint;
-use memorialstream_operator::stream::status::describe;
+use memorialstream_operator::providers::{Cause, ErrorClass, Provider, ProviderError, Secret};
+use memorialstream_operator::service::Identity;
+use memorialstream_operator::service::credentials::Access;
+use memorialstream_operator::service::pod::{PodSeen, settings_fingerprint};
 use std::collections::HashMap;
 
 /// What goes wrong in one pass.
@@ -41,7 +45,7 @@ pub struct Model {
     pub object: MemorialStream,
     pub now: Timestamp,
     pub streams: Vec<LiveStream>,
-    pub rooms: Vec<LivekitRoom>,
+    pub rooms: Vec<LiveKitRoom>,
     pub egresses: Vec<Egress>,
     pub pods: Vec<PodSeen>,
     /// The pod's own sender.
@@ -89,6 +93,10 @@ impl Model {
             made: 0,
             released: false,
         }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::of(&self.object).unwrap()
     }
 
     pub fn status(&self) -> MemorialStreamStatus {
@@ -139,7 +147,7 @@ impl Model {
             operation: "test",
             class: ErrorClass::Transient,
             message: "no answer".into(),
-            reason: None,
+            cause: None,
         };
         let status = self.status();
         let id = status.mux.as_ref().and_then(|mux| mux.stream_id.clone());
@@ -157,7 +165,7 @@ impl Model {
             Seen::Known(self.streams.iter().find(|stream| stream.id == id).cloned())
         });
         let pod = self.pods.iter().any(|pod| pod.ready);
-        let known = Account::Known {
+        let known = Access::Granted {
             environment: Environment {
                 environment_id: "env".into(),
                 environment_name: None,
@@ -168,12 +176,12 @@ impl Model {
             livekit_url: "wss://livekit".into(),
             playback_base_url: "https://stream.example".into(),
         };
-        let refused = Account::Failed(error(Provider::Mux));
+        let refused = Access::Failed(error(Provider::Mux));
         Observed {
             cluster_id: "cluster".into(),
             slug_holder: None,
             set_aside: None,
-            account: if fault == Fault::MuxDown { refused } else { known },
+            access: if fault == Fault::MuxDown { refused } else { known },
             stream: if mux_down { Seen::Failed(error(Provider::Mux)) } else { stream },
             marked: if mux_down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },
             rooms: if livekit_down {
@@ -188,8 +196,10 @@ impl Model {
             },
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
-            start: self.memory.start(),
-            troubles: self.memory.troubles(),
+            start: self.memory.start.seen(),
+            backoffs: self.memory.failures.backoffs(),
+            credentials: None,
+            endpoint: None,
         }
     }
 
@@ -211,7 +221,7 @@ impl Model {
     /// What would be decided now. The answer to a start is told once, so this looks without one.
     pub fn plan(&self) -> Plan {
         let observed = Observed { start: StartSeen::None, ..self.observe(Fault::None) };
-        plan(&self.object, &observed, self.now, &Timings::default())
+        plan(&self.identity(), &self.object, &observed, self.now, &Timings::default())
     }
 
     /// One pass, and two seconds. Returns what was done.
@@ -219,7 +229,7 @@ impl Model {
         self.live_on();
         let observed = self.observe(fault);
         self.rejoin();
-        let plan = plan(&self.object, &observed, self.now, &Timings::default());
+        let plan = plan(&self.identity(), &self.object, &observed, self.now, &Timings::default());
         let described = describe(&self.object, &observed, &plan, self.now);
         let unchanged_object = plan
             .actions
@@ -241,9 +251,12 @@ impl Model {
                     if certain && matches!(action, Action::CreateStream(_)) {
                         outcomes.push(Outcome::StreamNotCreated);
                     }
-                    let failure =
-                        Failure { class: FailureClass::Transient, reason: "Test", message: "lost".into() };
-                    self.memory.failed(action.effect(), failure, self.now, 0.5);
+                    let failure = Failure {
+                        class: FailureClass::Transient,
+                        reason: Reason::ProviderNotAnswering,
+                        message: "lost".into(),
+                    };
+                    self.memory.failures.failed(action.effect(), failure, self.now, 0.5);
                     if !action.may_fail() {
                         break;
                     }
@@ -343,7 +356,7 @@ impl Model {
     pub fn open_room(&mut self, name: String) {
         self.made += 1;
         let sid = format!("RM_{}", self.made);
-        self.rooms.push(LivekitRoom { name, sid, metadata: String::new(), created_at: 0 });
+        self.rooms.push(LiveKitRoom { name, sid, metadata: String::new(), created_at: 0 });
     }
 
     /// LiveKit makes a room for whoever joins it, also where it was deleted. Here just after the
@@ -358,22 +371,22 @@ impl Model {
 
     fn start_egress(&mut self, room: &str, fault: Fault) {
         self.started += 1;
-        let error = |class, reason| ProviderError {
+        let error = |class, cause| ProviderError {
             provider: Provider::LiveKit,
             operation: "start",
             class,
             message: "no".into(),
-            reason,
+            cause,
         };
         if !self.capacity {
-            let error = error(ErrorClass::Busy, Some(Reason::NoCapacity));
+            let error = error(ErrorClass::Busy, Some(Cause::NoCapacity));
             let failure = Failure {
                 class: FailureClass::Busy,
-                reason: "WaitingForCapacity",
+                reason: Reason::WaitingForCapacity,
                 message: error.message.clone(),
             };
-            self.memory.failed(Effect::Sender, failure, self.now, 0.5);
-            return self.memory.start_finished(Err(error));
+            self.memory.failures.failed(Effect::Sender, failure, self.now, 0.5);
+            return self.memory.start.finished(Err(error));
         }
         assert_eq!(self.active_egresses(), 0, "a second egress is started");
         let egress = Egress {
@@ -391,8 +404,8 @@ impl Model {
         self.hide(&egress.id, fault, 90);
         self.egresses.push(egress.clone());
         match fault {
-            Fault::AnswersLost => self.memory.start_finished(Err(error(ErrorClass::InDoubt, None))),
-            _ => self.memory.start_finished(Ok(egress)),
+            Fault::AnswersLost => self.memory.start.finished(Err(error(ErrorClass::InDoubt, None))),
+            _ => self.memory.start.finished(Ok(egress)),
         }
     }
 

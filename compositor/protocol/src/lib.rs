@@ -238,6 +238,17 @@ pub enum SourceState {
     Stalled,
 }
 
+impl SourceState {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "Absent",
+            Self::Live => "Live",
+            Self::Stalled => "Stalled",
+        }
+    }
+}
+
 /// Why a document or a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -302,6 +313,17 @@ pub enum SenderState {
     Connecting,
     /// The ingest takes frames.
     Connected,
+}
+
+impl SenderState {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "Off",
+            Self::Connecting => "Connecting",
+            Self::Connected => "Connected",
+        }
+    }
 }
 
 /// The pod as it is now.

@@ -4,7 +4,7 @@ use livekit_protocol as proto;
 
 /// A room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LivekitRoom {
+pub struct LiveKitRoom {
     /// Chosen by who made it.
     pub name: String,
     /// Chosen by LiveKit, new each time a room of that name is made.
@@ -15,7 +15,7 @@ pub struct LivekitRoom {
     pub created_at: i64,
 }
 
-impl From<proto::Room> for LivekitRoom {
+impl From<proto::Room> for LiveKitRoom {
     fn from(room: proto::Room) -> Self {
         Self { name: room.name, sid: room.sid, metadata: room.metadata, created_at: room.creation_time }
     }

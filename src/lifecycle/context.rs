@@ -1,0 +1,82 @@
+//! What every pass of the life-cycle lane is given, and what is remembered of each object between passes.
+
+use super::backoff::Failures;
+use super::in_flight::InFlight;
+use super::plan::Timings;
+use super::slugs::Slugs;
+use crate::api::MemorialStream;
+use crate::service::Identity;
+use crate::service::credentials::{CredentialsInUse, DefaultSecret};
+use crate::service::pod::PodTemplate;
+use crate::world::World;
+use futures::channel::mpsc::UnboundedSender;
+use kube::runtime::reflector::ObjectRef;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that a pass needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The world.
+    pub world: World,
+    /// Names this cluster in markers.
+    pub cluster_id: Arc<str>,
+    /// The Secret that is used when a MemorialStream names none.
+    pub default_secret: DefaultSecret,
+    /// The credentials that worked last; the fast lane uses the same.
+    pub in_use: CredentialsInUse,
+    /// What the installation decides about compositor pods.
+    pub pod_template: PodTemplate,
+    /// How long the lane waits for what.
+    pub timings: Timings,
+    /// Wakes an object.
+    pub wake: UnboundedSender<ObjectRef<MemorialStream>>,
+    /// What is remembered, by UID.
+    pub memories: Memories,
+    /// Which object holds which slug.
+    pub slugs: Slugs,
+}
+
+impl Context {
+    /// Wakes an object. Nobody listens any more only while the process ends.
+    pub fn wake(&self, reference: ObjectRef<MemorialStream>) {
+        if self.wake.unbounded_send(reference).is_err() {
+            tracing::debug!("the controller is gone");
+        }
+    }
+}
+
+/// What is remembered of one object, and may be lost.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What failed lately.
+    pub failures: Failures,
+    /// A start of an egress.
+    pub start: InFlight,
+}
+
+/// What is remembered, by UID.
+#[derive(Clone, Default)]
+pub struct Memories(Arc<Mutex<HashMap<String, Remembered>>>);
+
+/// A memory, and the generation that it belongs to.
+type Remembered = (i64, Arc<Memory>);
+
+impl Memories {
+    /// The memory of an object; a new generation forgets what failed, for it may have been mended.
+    pub fn of(&self, identity: &Identity) -> Arc<Memory> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, memory) =
+            all.entry(identity.uid.clone()).or_insert_with(|| (identity.generation, Arc::default()));
+        if *known != identity.generation {
+            *known = identity.generation;
+            memory.failures.forget();
+        }
+        Arc::clone(memory)
+    }
+
+    /// Nothing of the object is left.
+    pub fn forget(&self, identity: &Identity) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&identity.uid);
+    }
+}
