@@ -3,42 +3,10 @@
 //! Source: mux.com/docs/guides/stream-recordings-of-live-streams.
 
 use crate::asset::{Asset, AssetStatus, Recording};
-use crate::model::{Model, State, later};
+use crate::model::{Effect, Model, State, later};
+use crate::stream::{Broadcast, Encoder};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// An encoder that sends to a stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Encoder {
-    pub connection: String,
-    pub heard_at: Timestamp,
-    /// All that this connection has brought, whether it was recorded or not.
-    pub media: Duration,
-    /// After `complete`: what comes before this is thrown away.
-    pub ignored_until: Option<Timestamp>,
-}
-
-/// A broadcast that is under way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Broadcast {
-    pub asset: String,
-    pub started_at: Timestamp,
-    /// Since when it can be watched.
-    pub active_since: Option<Timestamp>,
-    /// Set while no encoder is connected.
-    pub window_ends: Option<Timestamp>,
-}
-
-/// What the ingest is to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Cut this encoder off.
-    DropEncoder {
-        /// As it was named when it came.
-        connection: String,
-    },
-}
 
 /// Why an encoder is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! An environment of Mux: its state and what can be seen from outside of its REST API.
 
 use crate::asset::Asset;
-use crate::broadcast::Effect;
 use crate::bucket::Bucket;
 use crate::fault::{Fault, UnknownOperation};
 use crate::ids::{Ids, object_id};
@@ -14,6 +13,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// What the ingest is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Cut this encoder off.
+    DropEncoder {
+        /// As it was named when it came.
+        connection: String,
+    },
+}
 
 /// Everything that an environment remembers. It holds secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
