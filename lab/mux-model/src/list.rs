@@ -75,6 +75,6 @@ pub(crate) fn assets(state: &State, request: &Request) -> Result<Value, Refusal>
     let shown: Vec<_> = found.iter().skip(skip).take(limit).collect();
     let more = found.len() > skip.saturating_add(shown.len());
     let next = shown.last().filter(|_| more).map(|asset| asset.serial.to_string());
-    let shown: Vec<Value> = shown.iter().map(|asset| asset.render()).collect();
+    let shown: Vec<Value> = shown.iter().map(|asset| asset.render(state.now)).collect();
     Ok(json!({ "data": shown, "next_cursor": next }))
 }
