@@ -128,9 +128,13 @@ impl Model {
             Operation::Whoami => Ok(Answer::data(200, self.whoami())),
             Operation::CreateLiveStream => self.create(&request.body),
             Operation::ListLiveStreams => {
+                self.state.forget();
                 Ok(Answer::new(200, Some(list::live_streams(&self.state, request)?)))
             }
-            Operation::GetLiveStream => Ok(Answer::data(200, self.stream(first)?.render())),
+            Operation::GetLiveStream => {
+                let stream = self.state.streams.get(first).ok_or(Refusal::NotFound)?;
+                Ok(Answer::data(200, stream.render()))
+            }
             Operation::UpdateLiveStream => self.update(first, &request.body),
             Operation::DeleteLiveStream => self.delete(first),
             Operation::CompleteLiveStream => {
@@ -166,7 +170,7 @@ impl Model {
                 Ok(Answer::data(201, json!(playback_id)))
             }
             Operation::GetPlaybackId => {
-                let ids = &self.stream(first)?.playback_ids;
+                let ids = &self.state.streams.get(first).ok_or(Refusal::NotFound)?.playback_ids;
                 let found = ids.iter().find(|one| one.id == second).ok_or(Refusal::NotFound)?;
                 Ok(Answer::data(200, json!(found)))
             }
@@ -187,8 +191,9 @@ impl Model {
         }
     }
 
+    /// A stream that is about to be changed.
     fn stream(&mut self, id: &str) -> Result<&mut LiveStream, Refusal> {
-        self.state.streams.get_mut(id).ok_or(Refusal::NotFound)
+        self.state.change(id).ok_or(Refusal::NotFound)
     }
 
     fn whoami(&self) -> Value {
@@ -214,6 +219,7 @@ impl Model {
         for playback_id in &stream.playback_ids {
             self.state.playback.insert(playback_id.id.clone(), Owner::Stream(stream.id.clone()));
         }
+        self.state.remember(&stream.id);
         self.state.streams.insert(stream.id.clone(), stream);
         Ok(answer)
     }
@@ -233,6 +239,7 @@ impl Model {
     fn delete(&mut self, id: &str) -> Result<Answer, Refusal> {
         let stream = self.state.streams.get(id).ok_or(Refusal::NotFound)?;
         let record = self.state.record(stream, Recordings::default());
+        self.state.remember(id);
         self.end_broadcast(id);
         self.drop_encoder(id);
         for playback_id in &record.playback_ids {

@@ -3,7 +3,7 @@
 //! Source: mux.com/docs/guides/stream-recordings-of-live-streams.
 
 use crate::asset::{Asset, AssetStatus};
-use crate::model::{Effect, Model, Owner, State, later};
+use crate::model::{Effect, Model, Owner, later};
 use crate::stream::{Broadcast, Encoder};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Model {
 
     fn attach(&mut self, id: &str, connection: String) {
         let now = self.state.now;
-        let Some(stream) = self.state.streams.get_mut(id) else { return };
+        let Some(stream) = self.state.change(id) else { return };
         let encoder = Encoder {
             connection: connection.clone(),
             heard_at: now,
@@ -57,19 +57,19 @@ impl Model {
             ignored_until: None,
         };
         stream.encoder = Some(encoder);
-        self.state.connections.insert(connection, id.to_owned());
         match &mut stream.broadcast {
             // A slate goes on until media comes.
             Some(broadcast) => broadcast.window_ends = None,
             None => self.begin_broadcast(id),
         }
+        self.state.connections.insert(connection, id.to_owned());
         self.state.settle(id);
     }
 
     fn begin_broadcast(&mut self, id: &str) {
         let (now, serial) = (self.state.now, self.state.next_serial());
         let segment = self.state.settings.timings.segment();
-        let Some(stream) = self.state.streams.get_mut(id) else { return };
+        let Some(stream) = self.state.change(id) else { return };
         let asset = Asset::new(stream, serial, segment, now, self.ids.as_mut());
         stream.remember_asset(&asset.id);
         let name = asset.id.clone();
@@ -86,36 +86,45 @@ impl Model {
     pub fn media(&mut self, now: Timestamp, connection: &str, total: Duration) {
         self.advance(now);
         let now = self.state.now;
-        let Some(stream) = self.state.stream_of_mut(connection) else { return };
-        let Some(encoder) = &mut stream.encoder else { return };
+        let Some(id) = self.state.connections.get(connection).cloned() else { return };
+        let Some(encoder) = self.state.streams.get(&id).and_then(|stream| stream.encoder.as_ref()) else {
+            return;
+        };
         let before = encoder.media;
         let Some(fresh) = total.checked_sub(before).filter(|fresh| !fresh.is_zero()) else { return };
+        if before.is_zero() {
+            // It is shown as `recording` from now on.
+            self.state.remember(&id);
+        }
+        let Some(stream) = self.state.streams.get_mut(&id) else { return };
+        let Some(encoder) = &mut stream.encoder else { return };
         encoder.media = total;
         encoder.heard_at = now;
         if stream.broadcast.is_none() {
             if encoder.ignored_until.is_some_and(|until| now < until) {
                 return;
             }
-            let id = stream.id.clone();
             self.begin_broadcast(&id);
         }
-        self.grow(connection, before, fresh);
+        self.grow(&id, connection, before, fresh);
     }
 
-    /// More media for the broadcast of this connection.
-    fn grow(&mut self, connection: &str, before: Duration, fresh: Duration) {
+    /// More media for the broadcast of a stream.
+    fn grow(&mut self, id: &str, connection: &str, before: Duration, fresh: Duration) {
         let (now, timings) = (self.state.now, self.state.settings.timings);
-        let State { streams, connections, assets, .. } = &mut self.state;
-        let stream = connections.get(connection).and_then(|id| streams.get_mut(id));
-        let Some(broadcast) = stream.and_then(|stream| stream.broadcast.as_mut()) else { return };
-        let Some(asset) = assets.get_mut(&broadcast.asset) else { return };
+        let broadcast = self.state.streams.get(id).and_then(|stream| stream.broadcast.as_ref());
+        let Some(broadcast) = broadcast else { return };
+        let Some(asset) = self.state.assets.get_mut(&broadcast.asset) else { return };
         asset.timeline.grow(connection, before, fresh, now);
         let recorded = asset.timeline.content().as_secs_f64();
-        if recorded >= timings.playable_after && broadcast.active_since.is_none() {
-            broadcast.active_since = Some(now);
-        }
         if recorded >= timings.ready_after {
             asset.status = AssetStatus::Ready;
+        }
+        if recorded >= timings.playable_after && broadcast.active_since.is_none() {
+            let broadcast = self.state.change(id).and_then(|stream| stream.broadcast.as_mut());
+            if let Some(broadcast) = broadcast {
+                broadcast.active_since = Some(now);
+            }
         }
     }
 
@@ -130,7 +139,7 @@ impl Model {
     /// The encoder left: the reconnect window begins.
     pub(crate) fn detach(&mut self, id: &str) {
         let now = self.state.now;
-        let Some(stream) = self.state.streams.get_mut(id) else { return };
+        let Some(stream) = self.state.change(id) else { return };
         stream.encoder = None;
         let (window, slate) = (f64::from(stream.settings.reconnect_window), stream.settings.plays_slate());
         let Some(broadcast) = &mut stream.broadcast else { return self.state.settle(id) };
@@ -157,7 +166,7 @@ impl Model {
 
     /// Cuts the encoder off, without a window.
     pub(crate) fn drop_encoder(&mut self, id: &str) {
-        let encoder = self.state.streams.get_mut(id).and_then(|stream| stream.encoder.take());
+        let encoder = self.state.change(id).and_then(|stream| stream.encoder.take());
         if let Some(Encoder { connection, .. }) = encoder {
             self.state.connections.remove(&connection);
             self.state.effects.push(Effect::DropEncoder { connection });
@@ -168,7 +177,7 @@ impl Model {
     /// Ends the recording. The encoder stays.
     pub(crate) fn end_broadcast(&mut self, id: &str) {
         let now = self.state.now;
-        let stream = self.state.streams.get_mut(id);
+        let stream = self.state.change(id);
         let broadcast = stream.and_then(|stream| stream.broadcast.take());
         self.state.settle(id);
         let Some(asset) = broadcast.and_then(|broadcast| self.state.assets.get_mut(&broadcast.asset)) else {
@@ -184,7 +193,7 @@ impl Model {
     pub(crate) fn complete(&mut self, id: &str) {
         self.end_broadcast(id);
         let until = later(self.state.now, self.state.settings.timings.completed_encoder_stays);
-        if let Some(encoder) = self.state.streams.get_mut(id).and_then(|stream| stream.encoder.as_mut()) {
+        if let Some(encoder) = self.state.change(id).and_then(|stream| stream.encoder.as_mut()) {
             encoder.ignored_until = Some(until);
         }
     }
@@ -193,7 +202,7 @@ impl Model {
     pub(crate) fn disable(&mut self, id: &str) {
         self.end_broadcast(id);
         self.drop_encoder(id);
-        if let Some(stream) = self.state.streams.get_mut(id) {
+        if let Some(stream) = self.state.change(id) {
             stream.enabled = false;
         }
     }

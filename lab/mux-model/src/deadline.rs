@@ -51,7 +51,7 @@ impl Model {
         for playback_id in &gone.playback_ids {
             self.state.playback.remove(&playback_id.id);
         }
-        let Some(stream) = self.state.streams.get_mut(&gone.live_stream_id) else { return };
+        let Some(stream) = self.state.change(&gone.live_stream_id) else { return };
         stream.recent_asset_ids.retain(|id| id != asset);
     }
 

@@ -13,6 +13,7 @@ mod broadcast;
 mod bucket;
 mod deadline;
 mod fault;
+mod history;
 mod ids;
 mod list;
 mod model;

@@ -4,6 +4,7 @@ use crate::asset::Asset;
 use crate::body::Policy;
 use crate::bucket::Bucket;
 use crate::fault::{Fault, UnknownOperation};
+use crate::history::Past;
 use crate::ids::{Ids, object_id};
 use crate::record::{RequestCount, StreamRecord};
 use crate::request::Credentials;
@@ -40,6 +41,8 @@ pub struct State {
     pub(crate) serial: u64,
     pub(crate) streams: BTreeMap<String, LiveStream>,
     pub(crate) deleted: Vec<StreamRecord>,
+    /// How streams were that changed a short while ago, oldest first; deleted ones too.
+    pub(crate) past: BTreeMap<String, Vec<Past>>,
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) effects: Vec<Effect>,
     /// The stream of each encoder connection.
@@ -66,10 +69,6 @@ impl State {
     pub(crate) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
-    }
-
-    pub(crate) fn stream_of_mut(&mut self, connection: &str) -> Option<&mut LiveStream> {
-        self.streams.get_mut(self.connections.get(connection)?)
     }
 
     /// Whose a playback id is, and who may watch.
@@ -156,6 +155,7 @@ impl Model {
             serial: 0,
             streams: BTreeMap::new(),
             deleted: Vec::new(),
+            past: BTreeMap::new(),
             assets: BTreeMap::new(),
             effects: Vec::new(),
             connections: BTreeMap::new(),

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Settings {
     /// How many requests are taken.
     pub rate_limits: RateLimits,
-    /// For how many seconds a new live stream is missing from the list. Reading it by id is never late.
+    /// By how many seconds the list of live streams lags: it shows, and its filters see, how each stream was then. What
+    /// happened before this was set is seen at once, and reading by id is never late. Nothing is promised by Mux.
     pub list_lag_seconds: u32,
     /// What the access token may do.
     pub permissions: Permissions,
