@@ -5,7 +5,7 @@ use crate::body::{self, LiveStreamUpdate, StreamSettings};
 use crate::fault::FaultKind;
 use crate::ids;
 use crate::list;
-use crate::model::Model;
+use crate::model::{Model, Owner, Recordings};
 use crate::operation::Operation;
 use crate::record::{RequestCount, StreamRecord};
 use crate::request::{Method, Request};
@@ -128,9 +128,13 @@ impl Model {
             Operation::Whoami => Ok(Answer::data(200, self.whoami())),
             Operation::CreateLiveStream => self.create(&request.body),
             Operation::ListLiveStreams => {
+                self.state.forget();
                 Ok(Answer::new(200, Some(list::live_streams(&self.state, request)?)))
             }
-            Operation::GetLiveStream => Ok(Answer::data(200, self.stream(first)?.render())),
+            Operation::GetLiveStream => {
+                let stream = self.state.streams.get(first).ok_or(Refusal::NotFound)?;
+                Ok(Answer::data(200, stream.render()))
+            }
             Operation::UpdateLiveStream => self.update(first, &request.body),
             Operation::DeleteLiveStream => self.delete(first),
             Operation::CompleteLiveStream => {
@@ -150,19 +154,23 @@ impl Model {
             }
             Operation::ResetStreamKey => {
                 let key = ids::stream_key(self.ids.as_mut());
-                let stream = self.stream(first)?;
-                // Unknown: whether a connected encoder is cut off; here it goes on.
-                stream.key = key;
-                Ok(Answer::data(201, stream.render()))
+                self.stream(first)?.key = key;
+                let connected = self.stream(first)?.encoder.is_some();
+                if connected && self.state.settings.unknowns.new_key_drops_encoder {
+                    self.drop_encoder(first);
+                    self.detach(first);
+                }
+                Ok(Answer::data(201, self.stream(first)?.render()))
             }
             Operation::CreatePlaybackId => {
                 let policy = body::playback_policy(&request.body)?;
                 let playback_id = PlaybackId::new(policy, self.ids.as_mut());
                 self.stream(first)?.playback_ids.push(playback_id.clone());
+                self.state.playback.insert(playback_id.id.clone(), Owner::Stream(first.to_owned()));
                 Ok(Answer::data(201, json!(playback_id)))
             }
             Operation::GetPlaybackId => {
-                let ids = &self.stream(first)?.playback_ids;
+                let ids = &self.state.streams.get(first).ok_or(Refusal::NotFound)?.playback_ids;
                 let found = ids.iter().find(|one| one.id == second).ok_or(Refusal::NotFound)?;
                 Ok(Answer::data(200, json!(found)))
             }
@@ -170,20 +178,22 @@ impl Model {
                 let ids = &mut self.stream(first)?.playback_ids;
                 let index = ids.iter().position(|one| one.id == second).ok_or(Refusal::NotFound)?;
                 ids.remove(index);
+                self.state.playback.remove(second);
                 Ok(Answer::new(204, None))
             }
             Operation::FindPlaybackId => self.find_playback_id(first),
             Operation::ListAssets => Ok(Answer::new(200, Some(list::assets(&self.state, request)?))),
             Operation::GetAsset => {
                 let asset = self.state.assets.get(first).ok_or(Refusal::NotFound)?;
-                Ok(Answer::data(200, asset.render()))
+                Ok(Answer::data(200, asset.render(self.state.now)))
             }
             Operation::DeleteAsset => self.delete_asset(first),
         }
     }
 
+    /// A stream that is about to be changed.
     fn stream(&mut self, id: &str) -> Result<&mut LiveStream, Refusal> {
-        self.state.streams.get_mut(id).ok_or(Refusal::NotFound)
+        self.state.change(id).ok_or(Refusal::NotFound)
     }
 
     fn whoami(&self) -> Value {
@@ -206,6 +216,10 @@ impl Model {
         let (serial, now) = (self.state.next_serial(), self.state.now);
         let stream = LiveStream::new(settings, serial, now, self.ids.as_mut());
         let answer = Answer::data(201, stream.render());
+        for playback_id in &stream.playback_ids {
+            self.state.playback.insert(playback_id.id.clone(), Owner::Stream(stream.id.clone()));
+        }
+        self.state.remember(&stream.id);
         self.state.streams.insert(stream.id.clone(), stream);
         Ok(answer)
     }
@@ -223,9 +237,14 @@ impl Model {
 
     /// Recordings stay.
     fn delete(&mut self, id: &str) -> Result<Answer, Refusal> {
-        let record = self.state.record(self.state.streams.get(id).ok_or(Refusal::NotFound)?);
+        let stream = self.state.streams.get(id).ok_or(Refusal::NotFound)?;
+        let record = self.state.record(stream, Recordings::default());
+        self.state.remember(id);
         self.end_broadcast(id);
         self.drop_encoder(id);
+        for playback_id in &record.playback_ids {
+            self.state.playback.remove(playback_id);
+        }
         self.state.streams.remove(id);
         self.state.deleted.push(StreamRecord { deleted: true, encoders: 0, ..record });
         Ok(Answer::new(204, None))
@@ -236,19 +255,16 @@ impl Model {
         if self.state.assets.get(id).ok_or(Refusal::NotFound)?.is_live {
             return Err(Refusal::invalid("The asset of a live stream that is under way cannot be deleted"));
         }
-        self.state.assets.remove(id);
-        for stream in self.state.streams.values_mut() {
-            stream.recent_asset_ids.retain(|asset| asset != id);
-        }
+        self.expire(id);
         Ok(Answer::new(204, None))
     }
 
     fn find_playback_id(&self, id: &str) -> Result<Answer, Refusal> {
-        let find = |ids: &[PlaybackId]| ids.iter().find(|one| one.id == id).map(|one| one.policy.policy);
-        let streams = self.state.streams.values().map(|one| ("live_stream", &one.id, &one.playback_ids));
-        let assets = self.state.assets.values().map(|one| ("asset", &one.id, &one.playback_ids));
-        let found = streams.chain(assets).find_map(|(kind, owner, ids)| Some((kind, owner, find(ids)?)));
-        let (kind, owner, policy) = found.ok_or(Refusal::NotFound)?;
+        let (owner, policy) = self.state.owner_of(id).ok_or(Refusal::NotFound)?;
+        let (kind, owner) = match owner {
+            Owner::Stream(id) => ("live_stream", id),
+            Owner::Asset(id) => ("asset", id),
+        };
         let object = json!({"type": kind, "id": owner});
         Ok(Answer::data(200, json!({"id": id, "policy": policy, "object": object})))
     }

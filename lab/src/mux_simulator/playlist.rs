@@ -1,7 +1,7 @@
 //! nginx's HLS playlists, one for each encoder connection, and what viewers get instead of them.
 
 use anyhow::{Context, Result};
-use memorialstream_mux_model::Program;
+use memorialstream_mux_model::{Program, Source};
 use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
@@ -81,8 +81,9 @@ impl Segments {
 pub fn render(program: &Program, folder: &Path, segments: &str) -> Result<String> {
     let mut all: Vec<Segment> = Vec::new();
     for recording in &program.recordings {
-        let read = Segments::read(folder, &recording.connection)?;
-        let mut part = read.part(recording.from, recording.duration);
+        let Source::Encoder { connection, from } = &recording.source else { continue };
+        let read = Segments::read(folder, connection)?;
+        let mut part = read.part(*from, recording.duration);
         if let Some(first) = part.first_mut() {
             first.jump = !all.is_empty();
         }
