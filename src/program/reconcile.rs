@@ -139,7 +139,7 @@ impl Pass<'_> {
             Ok(tokens) => tokens,
             Err(message) => return Some(refused(object, Reason::TokensNotMinted, message)),
         };
-        let mut document = control_document::document(object, &credentials.livekit.url, &tokens, self.now);
+        let document = control_document::document(object, &credentials.livekit.url, &tokens, self.now);
         let status = match world.compositor.status(self.endpoint).await {
             Ok(status) => status,
             Err(CompositorError::Unauthorized) => {
@@ -155,6 +155,7 @@ impl Pass<'_> {
                 return None;
             }
         };
+        let mut document = document.for_pod(status.protocol_version);
         if has(memory, pod, &document, &status) {
             return Some(applied(object, self.desired, &status.shown, &status, &memory.take()));
         }

@@ -66,6 +66,7 @@ pub fn document(
     let shown = status.program.as_ref().and_then(|program| program.camera_shown_in_session);
     let text = |text: Option<String>, default: &str| text.unwrap_or_else(|| default.to_owned());
     protocol::ControlDocument {
+        protocol_version: protocol::PROTOCOL_VERSION,
         generation: u64::try_from(object.metadata.generation.unwrap_or(0)).unwrap_or(0),
         revision: 0,
         session: u64::try_from(session(spec)).unwrap_or(1),

@@ -210,11 +210,12 @@ impl Model {
             revision: 0,
             frames: 1,
             frame_age_milliseconds: Some(if self.program_advances { 30 } else { 9_000 }),
-            publisher: protocol::PublisherStatus { connected: true, error: None },
-            sender: protocol::SenderStatus { state, attempts: 1, error: None },
+            publisher: protocol::PublisherStatus { connected: true, ..Default::default() },
+            sender: protocol::SenderStatus { state, attempts: 1, ..Default::default() },
             shown: protocol::Shown { sources: Vec::new(), slate: Some(protocol::SlateText::Before) },
             camera_was_shown: false,
             sources: self.camera_missing.then(absent_camera).into_iter().collect(),
+            ..protocol::CompositorStatus::default()
         }
     }
 

@@ -129,11 +129,12 @@ impl Compositor for OnlyAPod {
             revision: current.as_ref().map_or(0, |document| document.revision),
             frames: 1,
             frame_age_milliseconds: Some(30),
-            publisher: PublisherStatus { connected: true, error: None },
-            sender: SenderStatus { state: SenderState::Off, attempts: 0, error: None },
+            publisher: PublisherStatus { connected: true, ..PublisherStatus::default() },
+            sender: SenderStatus { state: SenderState::Off, ..SenderStatus::default() },
             shown: current.as_ref().map_or(Shown { sources: Vec::new(), slate: None }, shown),
             camera_was_shown: false,
             sources: Vec::new(),
+            ..CompositorStatus::default()
         })
     }
 
@@ -154,7 +155,7 @@ impl Compositor for OnlyAPod {
             frame_presentation_nanoseconds: 0,
             take_milliseconds: 20,
             shown: shown(document),
-            sources: Vec::new(),
+            ..ProgramApplied::default()
         })
     }
 
