@@ -5,6 +5,7 @@ use crate::adapters::compositor::CompositorClient;
 use crate::adapters::kubernetes::{KubernetesObjects, KubernetesPods, KubernetesSecrets, cluster_id};
 use crate::adapters::livekit::LiveKit;
 use crate::adapters::mux::Mux;
+use crate::adapters::viewer::HttpViewer;
 use crate::api::MemorialStream;
 use crate::lifecycle;
 use crate::lifecycle::context::Memories;
@@ -74,6 +75,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         pods: Arc::new(KubernetesPods::new(client.clone(), pods.clone())),
         mux: Arc::new(Mux::new(Arc::new(transport))),
         livekit: Arc::new(LiveKit::over_http()),
+        viewer: Arc::new(HttpViewer::new().map_err(|error| anyhow::anyhow!("set up the viewer: {error}"))?),
         compositor: Arc::new(CompositorClient::new().context("set up the client of compositor pods")?),
     };
 

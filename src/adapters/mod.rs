@@ -6,3 +6,4 @@ pub mod kubernetes;
 pub mod livekit;
 pub mod mux;
 mod shared;
+pub mod viewer;

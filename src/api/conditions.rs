@@ -25,6 +25,8 @@ pub enum ConditionType {
     EgressActive,
     /// Program shows what the spec asks for. Owned by the fast lane.
     ProgramApplied,
+    /// A limit strikes within 15 minutes.
+    EndingSoon,
     /// The operator is still changing something (kstatus).
     Reconciling,
     /// Nothing moves until a person acts (kstatus).
@@ -44,6 +46,7 @@ impl ConditionType {
             Self::CompositorReady => "CompositorReady",
             Self::EgressActive => "EgressActive",
             Self::ProgramApplied => "ProgramApplied",
+            Self::EndingSoon => "EndingSoon",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }

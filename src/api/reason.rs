@@ -61,6 +61,8 @@ reasons! {
     Enabled,
     /// The Mux live stream is being enabled.
     Enabling,
+    /// schedule.endAt has come.
+    EndAt,
     /// The broadcast is over.
     Ended,
     /// The credentials belong to another Mux environment.
@@ -73,6 +75,8 @@ reasons! {
     Exists,
     /// Nothing runs, as is wanted.
     Idle,
+    /// The compositor's identity in the room was taken by somebody else.
+    IdentityTaken,
     /// The image cannot be pulled; the kubelet waits before it tries again.
     ImagePullBackOff,
     /// The image's name is none.
@@ -81,6 +85,8 @@ reasons! {
     KubernetesRefused,
     /// The service is on air, as is wanted.
     Live,
+    /// Live lasted as long as its limit allows.
+    LiveLimit,
     /// LIVEKIT_URL names another server than the one with the open room.
     LiveKitChanged,
     /// The compositor could not read a document.
@@ -99,12 +105,18 @@ reasons! {
     NotRequested,
     /// Mourners see Program.
     OnAir,
+    /// The playback address refuses mourners.
+    NotWatchable,
     /// A newer document was applied already.
     Outdated,
     /// An annotation stops all changes but End, limits and deletion.
     Paused,
     /// No frame came out of the compositor in time.
     PipelineNotRunning,
+    /// Nothing is added to the playlist that mourners read.
+    PlaylistStalled,
+    /// The Mux live stream has no public playback id.
+    PlaybackIdMissing,
     /// The pod does not run, for a reason of the kubelet's that stands in the message.
     PodNotRunning,
     /// Program's frames do not advance.
@@ -161,6 +173,8 @@ reasons! {
     UnknownCamera,
     /// No node takes the pod.
     Unschedulable,
+    /// The sender does not send any more.
+    SenderLost,
     /// What must come before is not ready.
     Waiting,
     /// No egress worker is free.

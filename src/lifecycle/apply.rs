@@ -1,19 +1,21 @@
 //! Does what was planned, in order, and returns what came of it.
 
-use super::backoff::{Effect, Failure, FailureClass};
+use super::backoff::{Effect, Failure, FailureClass, Part};
 use super::context::{Context, Memory};
-use super::observed::{Observed, Seen, ingest_address};
-use super::plan::Action;
+use super::observed::Observed;
+use super::plan::{self, Action};
 use crate::api::names::PROGRAM_IDENTITY;
 use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
 use crate::providers::livekit::ProgramEgress;
-use crate::providers::mux::LiveStream;
 use crate::providers::{Cause, ErrorClass, ProviderError};
 use crate::service::credentials::Credentials;
 use crate::service::{Identity, control_document, pod};
 use crate::world::{CompositorError, KubernetesError};
 use memorialstream_compositor_protocol::{RtmpDestination, SenderRequest};
 use std::sync::Arc;
+
+/// What fails when a start beside the lane fails.
+const START: Effect = Effect::making(Part::Sender);
 
 /// What came of one action, as far as status must know it before the next look.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,8 @@ pub enum Outcome {
     StreamCreated(String),
     /// None was created, for certain.
     StreamNotCreated,
+    /// No egress was asked for, for certain.
+    EgressNotStarted,
     /// A Mux live stream is gone.
     StreamDeleted(String),
     /// The object is free to go.
@@ -52,6 +56,11 @@ pub fn settle(mut status: MemorialStreamStatus, outcomes: &[Outcome]) -> Memoria
                 mux.creating = None;
             }
             Outcome::StreamNotCreated => mux.creating = None,
+            Outcome::EgressNotStarted => {
+                if let Some(egress) = status.egress.as_mut() {
+                    egress.starting = None;
+                }
+            }
             Outcome::StreamDeleted(id) if mux.stream_id.as_ref() == Some(id) => {
                 mux.stream_id = None;
                 mux.playback_ids = Vec::new();
@@ -98,7 +107,7 @@ impl From<ProviderError> for ActionError {
 impl From<KubernetesError> for ActionError {
     fn from(error: KubernetesError) -> Self {
         let class = match error {
-            KubernetesError::Refused(_) => FailureClass::Terminal,
+            KubernetesError::Refused(_) => FailureClass::Admission,
             _ => FailureClass::Transient,
         };
         Self { class, reason: Reason::KubernetesRefused, message: error.to_string(), certain: true }
@@ -134,12 +143,12 @@ impl Pass<'_> {
     pub async fn apply(&self, actions: &[Action]) -> Vec<Outcome> {
         let failures = &self.memory.failures;
         let mut outcomes = Vec::new();
-        for action in actions {
+        for (index, action) in actions.iter().enumerate() {
             tracing::info!(object = %self.identity, ?action, "acting");
             match self.perform(action).await {
                 Ok(outcome) => {
                     outcomes.extend(outcome);
-                    if !matches!(action, Action::StartEgress { .. }) {
+                    if !action.runs_beside() {
                         failures.worked(action.effect());
                     }
                 }
@@ -149,9 +158,12 @@ impl Pass<'_> {
                     if matches!(action, Action::CreateStream(_)) && failure.certain {
                         outcomes.push(Outcome::StreamNotCreated);
                     }
-                    let clock = &self.context.world.clock;
-                    failures.failed(action.effect(), failure.into(), clock.now(), clock.jitter());
+                    failures.failed(action.effect(), failure.into(), self.context.world.clock.jitter());
                     if !action.may_fail() {
+                        let untried = &actions[index..];
+                        if untried.iter().any(|action| matches!(action, Action::StartEgress { .. })) {
+                            outcomes.push(Outcome::EgressNotStarted);
+                        }
                         break;
                     }
                 }
@@ -207,31 +219,35 @@ impl Pass<'_> {
                 self.create_pod(credentials, name, *incarnation).await?;
             }
             Action::StartEgress { room } => self.start_egress(credentials, room)?,
-            Action::StopEgress(id) => world.livekit.stop_egress(livekit, id).await?,
-            Action::StartSender => {
-                let stream_key = self.live_stream()?.stream_key.clone();
-                self.send(Some(RtmpDestination { url: credentials.rtmp_url.clone(), stream_key })).await?;
+            Action::StopEgress(id) | Action::StopSurplus(id) => {
+                self.stop_egress(credentials, id, action.effect())
             }
-            Action::StopSender => self.send(None).await?,
+            Action::AskWorker(id) => self.ask_worker(credentials, id),
+            Action::StartSender { revision } => self.send(Some(self.ingest()?), *revision).await?,
+            Action::StopSender { revision } => self.send(None, *revision).await?,
+            Action::KeepStreamKey(key) => {
+                world.secrets.apply_secret(key.secret(self.object, self.identity)).await?;
+            }
         }
         Ok(None)
     }
 
-    fn live_stream(&self) -> Result<&LiveStream, ActionError> {
-        match &self.observed.stream {
-            Seen::Known(Some(stream)) => Ok(stream),
-            _ => Err(ActionError::unseen(
-                Reason::MuxStreamMissing,
-                "the Mux live stream was not seen in this pass",
-            )),
-        }
+    fn ingest(&self) -> Result<RtmpDestination, ActionError> {
+        plan::ingest(self.object, self.observed).ok_or_else(|| {
+            ActionError::unseen(Reason::MuxStreamMissing, "the stream key was not seen in this pass")
+        })
     }
 
-    async fn send(&self, rtmp: Option<RtmpDestination>) -> Result<(), ActionError> {
+    async fn send(&self, rtmp: Option<RtmpDestination>, revision: u64) -> Result<(), ActionError> {
         let Some(endpoint) = &self.observed.endpoint else {
             return Err(CompositorError::Unreachable("its pod has no address".into()).into());
         };
-        self.context.world.compositor.sender(endpoint, &SenderRequest { rtmp, ..SenderRequest::default() }).await?;
+        let version = match &self.observed.compositor {
+            Some(Ok(compositor)) => compositor.protocol_version,
+            _ => 0,
+        };
+        let request = SenderRequest { rtmp, revision }.for_pod(version);
+        self.context.world.compositor.sender(endpoint, &request).await?;
         Ok(())
     }
 
@@ -260,36 +276,75 @@ impl Pass<'_> {
 
     /// Begins a start and returns at once: LiveKit may take up to 90 s, and the lane must stay free to end or delete.
     fn start_egress(&self, credentials: &Credentials, room: &str) -> Result<(), ActionError> {
-        let stream = self.live_stream()?;
+        let rtmp_url = self.ingest()?.location();
         let video = pod::video(&self.object.spec);
         let request = ProgramEgress {
             room: room.to_owned(),
             participant_identity: PROGRAM_IDENTITY.to_owned(),
-            rtmp_url: ingest_address(&credentials.rtmp_url, &stream.stream_key),
+            rtmp_url,
             width: video.width,
             height: video.height,
             frames_per_second: video.frames_per_second,
             bitrate_kbps: video.bitrate_kbps,
             with_audio: true,
         };
-        self.memory.start.begins();
+        self.memory.beside.start_begins();
         let (context, livekit) = (self.context.clone(), credentials.livekit.clone());
         let (memory, identity) = (Arc::clone(self.memory), self.identity.clone());
         let reference = kube::runtime::reflector::ObjectRef::from_obj(self.object);
         tokio::spawn(async move {
             let result = context.world.livekit.start_egress(&livekit, &request).await;
             match &result {
-                Ok(_) => memory.failures.worked(Effect::Sender),
+                Ok(_) => memory.failures.worked(START),
                 Err(error) => {
                     tracing::warn!(%error, object = %identity, "the egress did not start");
                     let failure = ActionError::from(error.clone()).into();
-                    let clock = &context.world.clock;
-                    memory.failures.failed(Effect::Sender, failure, clock.now(), clock.jitter());
+                    memory.failures.failed(START, failure, context.world.clock.jitter());
                 }
             }
-            memory.start.finished(result);
+            memory.beside.start_finished(result);
             context.wake(reference);
         });
         Ok(())
+    }
+
+    /// Begins a stop and returns at once: where a worker is dead LiveKit answers only after its own time-out.
+    fn stop_egress(&self, credentials: &Credentials, id: &str, effect: Effect) {
+        if !self.memory.beside.stop_begins(id) {
+            return;
+        }
+        let (context, livekit) = (self.context.clone(), credentials.livekit.clone());
+        let (memory, identity, id) = (Arc::clone(self.memory), self.identity.clone(), id.to_owned());
+        let reference = kube::runtime::reflector::ObjectRef::from_obj(self.object);
+        tokio::spawn(async move {
+            match context.world.livekit.stop_egress(&livekit, &id).await {
+                Ok(()) => memory.failures.worked(effect),
+                Err(error) => {
+                    tracing::warn!(%error, object = %identity, egress = id, "the egress was not stopped");
+                    let failure = ActionError::from(error).into();
+                    memory.failures.failed(effect, failure, context.world.clock.jitter());
+                }
+            }
+            memory.beside.stop_finished(&id);
+            context.wake(reference);
+        });
+    }
+
+    /// Begins to ask and returns at once.
+    fn ask_worker(&self, credentials: &Credentials, id: &str) {
+        if !self.memory.beside.worker_is_asked(id) {
+            return;
+        }
+        let (context, livekit) = (self.context.clone(), credentials.livekit.clone());
+        let (memory, id) = (Arc::clone(self.memory), id.to_owned());
+        let reference = kube::runtime::reflector::ObjectRef::from_obj(self.object);
+        tokio::spawn(async move {
+            let answered = context.world.livekit.ask_worker(&livekit, &id).await;
+            if let Err(error) = &answered {
+                tracing::debug!(%error, egress = id, "nobody can say whether the worker is there");
+            }
+            memory.beside.worker_answered(&id, answered.ok());
+            context.wake(reference);
+        });
     }
 }

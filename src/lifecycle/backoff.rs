@@ -3,10 +3,13 @@
 
 use crate::api::Reason;
 use crate::providers::{ErrorClass, ProviderError};
-use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// An end is tried again at the latest after this long.
+const LONGEST_WAIT_OF_AN_END: Duration = Duration::from_secs(15);
 
 /// The failures of one object's effects and questions.
 #[derive(Debug, Default)]
@@ -16,8 +19,16 @@ pub struct Failures {
 
 #[derive(Debug, Default)]
 struct Inner {
-    backoffs: Backoffs,
+    failed: BTreeMap<Effect, Failed>,
     unanswered: u32,
+}
+
+/// The clock that counts here never jumps, whatever people do to the wall clock.
+#[derive(Debug)]
+struct Failed {
+    count: u32,
+    until: Instant,
+    failure: Failure,
 }
 
 impl Failures {
@@ -27,29 +38,35 @@ impl Failures {
 
     /// What failed last, by effect.
     pub fn backoffs(&self) -> Backoffs {
-        self.inner().backoffs.clone()
+        let now = Instant::now();
+        let backoff = |failed: &Failed| Backoff {
+            count: failed.count,
+            remaining: failed.until.saturating_duration_since(now),
+            reason: failed.failure.reason,
+            message: failed.failure.message.clone(),
+            terminal: failed.failure.class == FailureClass::Terminal,
+        };
+        self.inner().failed.iter().map(|(effect, failed)| (*effect, backoff(failed))).collect()
     }
 
     /// An effect worked: nothing is held against it any more.
     pub fn worked(&self, effect: Effect) {
-        self.inner().backoffs.remove(&effect);
+        self.inner().failed.remove(&effect);
     }
 
-    /// An effect failed.
-    pub fn failed(&self, effect: Effect, failure: Failure, now: Timestamp, jitter: f64) {
+    /// An effect failed. `jitter` from 0 to 1 spreads the herd.
+    pub fn failed(&self, effect: Effect, failure: Failure, jitter: f64) {
         let mut inner = self.inner();
-        let count = inner.backoffs.get(&effect).map_or(0, |backoff| backoff.count).saturating_add(1);
+        let count = inner.failed.get(&effect).map_or(0, |failed| failed.count).saturating_add(1);
         let wait = failure.class.wait(count, jitter);
-        let not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-        let terminal = failure.class == FailureClass::Terminal;
-        let backoff =
-            Backoff { count, not_before, reason: failure.reason, message: failure.message, terminal };
-        inner.backoffs.insert(effect, backoff);
+        // What ends something costs money for as long as it is put off.
+        let wait = if effect.ending { wait.min(LONGEST_WAIT_OF_AN_END) } else { wait };
+        inner.failed.insert(effect, Failed { count, until: Instant::now() + wait, failure });
     }
 
     /// A change of the spec may have mended what was terminal: try again.
     pub fn forget(&self) {
-        self.inner().backoffs.clear();
+        self.inner().failed.clear();
     }
 
     /// Questions to providers failed again, or were all answered. Returns how long to wait before the next ones.
@@ -68,17 +85,43 @@ impl Failures {
     }
 }
 
-/// Things that may fail and are then left alone for a while, each on its own.
+/// Parts of a service that are made and ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Effect {
-    /// Changes of the Mux live stream.
-    MuxStream,
-    /// Changes of the room.
+pub enum Part {
+    /// The Mux live stream.
+    Stream,
+    /// The room.
     Room,
-    /// Changes of pod and Secret.
+    /// Pod and Secrets.
     Pod,
-    /// Changes of the sender.
+    /// The sender.
     Sender,
+    /// Senders that were given up.
+    Surplus,
+    /// The kept stream key.
+    Key,
+}
+
+/// Things that may fail and are then left alone for a while, each on its own: what cannot be started must not hold up
+/// an end, nor the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Effect {
+    /// What is changed.
+    pub part: Part,
+    /// It is ended, not made or changed.
+    pub ending: bool,
+}
+
+impl Effect {
+    /// Making or changing a part.
+    pub const fn making(part: Part) -> Self {
+        Self { part, ending: false }
+    }
+
+    /// Ending a part.
+    pub const fn ending(part: Part) -> Self {
+        Self { part, ending: true }
+    }
 }
 
 /// What failed last.
@@ -86,8 +129,8 @@ pub enum Effect {
 pub struct Backoff {
     /// How often in a row.
     pub count: u32,
-    /// Not to be tried again before.
-    pub not_before: Timestamp,
+    /// For how much longer it is left alone.
+    pub remaining: Duration,
     /// One word.
     pub reason: Reason,
     /// The provider's words.
@@ -99,9 +142,9 @@ pub struct Backoff {
 /// What failed last, by effect.
 pub type Backoffs = BTreeMap<Effect, Backoff>;
 
-/// Whether an effect must be left alone at `now`.
-pub fn held(backoffs: &Backoffs, effect: Effect, now: Timestamp) -> bool {
-    backoffs.get(&effect).is_some_and(|backoff| backoff.not_before > now)
+/// Whether an effect must be left alone now.
+pub fn held(backoffs: &Backoffs, effect: Effect) -> bool {
+    backoffs.get(&effect).is_some_and(|backoff| !backoff.remaining.is_zero())
 }
 
 /// A failure of an effect.
@@ -124,6 +167,8 @@ pub enum FailureClass {
     Credentials,
     /// Too many requests; the provider may have said for how long.
     RateLimited(Option<Duration>),
+    /// The API server refused it: a quota or an admission rule, which people change without telling us.
+    Admission,
     /// No capacity at the moment.
     Busy,
     /// It may pass.
@@ -154,7 +199,9 @@ impl FailureClass {
             Self::Credentials => doubling(60.0, 300.0),
             Self::RateLimited(Some(told)) => told + Duration::from_secs_f64(spread),
             Self::RateLimited(None) => doubling(2.0, 60.0),
-            Self::Busy => Duration::from_secs_f64(15.0 + jitter * 15.0),
+            Self::Admission => doubling(2.0, 24.0),
+            // Mourners wait meanwhile, and a worker may be there any moment.
+            Self::Busy => Duration::from_secs_f64(3.0 + jitter * 2.0),
             Self::Transient => doubling(1.0, 300.0),
         }
     }
@@ -164,23 +211,48 @@ impl FailureClass {
 mod tests {
     use super::*;
 
-    #[test]
-    fn transient_failures_are_left_alone_longer_and_longer_up_to_five_minutes() {
+    fn failure(class: FailureClass) -> Failure {
+        Failure { class, reason: Reason::ProviderNotAnswering, message: "no".into() }
+    }
+
+    fn waits(effect: Effect, class: FailureClass) -> Vec<u64> {
         let failures = Failures::default();
-        let failure = Failure {
-            class: FailureClass::Transient,
-            reason: Reason::ProviderNotAnswering,
-            message: "no".into(),
+        let wait = |_| {
+            failures.failed(effect, failure(class), 0.5);
+            failures.backoffs()[&effect].remaining.as_secs_f64().round() as u64
         };
-        let waits: Vec<i64> = (0..12)
-            .map(|_| {
-                failures.failed(Effect::Room, failure.clone(), Timestamp::UNIX_EPOCH, 0.5);
-                failures.backoffs()[&Effect::Room].not_before.as_second()
-            })
-            .collect();
+        (0..12).map(wait).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transient_failures_are_left_alone_longer_and_longer_up_to_five_minutes() {
+        let waits = waits(Effect::making(Part::Room), FailureClass::Transient);
         assert_eq!(waits[..5], [1, 2, 4, 8, 16]);
         assert_eq!(waits[11], 300);
-        failures.worked(Effect::Room);
-        assert!(failures.backoffs().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_is_tried_again_soon_whatever_failed_before() {
+        for class in [FailureClass::Transient, FailureClass::Terminal, FailureClass::Credentials] {
+            let waits = waits(Effect::ending(Part::Sender), class);
+            assert!(waits.iter().all(|wait| *wait <= 15), "{class:?}: {waits:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_fails_does_not_hold_up_a_stop() {
+        let failures = Failures::default();
+        failures.failed(Effect::making(Part::Sender), failure(FailureClass::Terminal), 0.5);
+        let backoffs = failures.backoffs();
+        assert!(held(&backoffs, Effect::making(Part::Sender)));
+        assert!(!held(&backoffs, Effect::ending(Part::Sender)));
+        tokio::time::advance(Duration::from_secs(301)).await;
+        assert!(!held(&failures.backoffs(), Effect::making(Part::Sender)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_api_server_refused_is_tried_again_within_half_a_minute() {
+        let waits = waits(Effect::making(Part::Pod), FailureClass::Admission);
+        assert!(waits.iter().all(|wait| *wait <= 30), "{waits:?}");
     }
 }

@@ -3,8 +3,10 @@
 use super::backoff::Failures;
 use super::in_flight::InFlight;
 use super::plan::Timings;
+use super::sight::Looks;
 use super::slugs::Slugs;
 use crate::api::MemorialStream;
+use crate::api::names::RECONCILE_REQUESTED_AT;
 use crate::service::Identity;
 use crate::service::credentials::{CredentialsInUse, DefaultSecret};
 use crate::service::pod::PodTemplate;
@@ -51,25 +53,31 @@ impl Context {
 pub struct Memory {
     /// What failed lately.
     pub failures: Failures,
-    /// A start of an egress.
-    pub start: InFlight,
+    /// What runs beside the lane.
+    pub beside: InFlight,
+    /// The looks at what mourners see.
+    pub looks: Looks,
 }
 
 /// What is remembered, by UID.
 #[derive(Clone, Default)]
 pub struct Memories(Arc<Mutex<HashMap<String, Remembered>>>);
 
-/// A memory, and the generation that it belongs to.
-type Remembered = (i64, Arc<Memory>);
+/// A memory, and what people asked for when its failures happened.
+type Remembered = ((i64, Option<String>), Arc<Memory>);
 
 impl Memories {
-    /// The memory of an object; a new generation forgets what failed, for it may have been mended.
-    pub fn of(&self, identity: &Identity) -> Arc<Memory> {
+    /// The memory of an object; a new generation, or a pass that somebody requested, forgets what failed, for it may
+    /// have been mended.
+    pub fn of(&self, identity: &Identity, object: &MemorialStream) -> Arc<Memory> {
+        let requested =
+            object.metadata.annotations.as_ref().and_then(|all| all.get(RECONCILE_REQUESTED_AT)).cloned();
+        let asked = (identity.generation, requested);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, memory) =
-            all.entry(identity.uid.clone()).or_insert_with(|| (identity.generation, Arc::default()));
-        if *known != identity.generation {
-            *known = identity.generation;
+            all.entry(identity.uid.clone()).or_insert_with(|| (asked.clone(), Arc::default()));
+        if *known != asked {
+            *known = asked;
             memory.failures.forget();
         }
         Arc::clone(memory)

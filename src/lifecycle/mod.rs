@@ -9,8 +9,10 @@ pub mod observe;
 pub mod observed;
 pub mod plan;
 mod reconcile;
+pub mod sight;
 pub mod slugs;
 pub mod status;
+pub mod witnesses;
 
 pub use context::Context;
 pub use reconcile::reconcile;

@@ -3,6 +3,7 @@
 use super::context::{Context, Memory};
 use super::observed::{Observed, Seen};
 use super::plan::room_may_return;
+use super::sight::Sight;
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
@@ -13,6 +14,7 @@ use crate::service::Identity;
 use crate::service::credentials::{Access, Credentials, SignedIn, sign_in};
 use crate::service::desired::{broadcast_under_way, desired};
 use crate::service::pod::{endpoint, pods_of};
+use crate::service::stream_key::{KeptKey, secret_name};
 use crate::world::World;
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
@@ -40,7 +42,13 @@ pub async fn observe(
         egresses: Seen::NotAsked,
         pods: pods_of(world, object),
         compositor: None,
-        start: memory.start.seen(),
+        participants: Seen::NotAsked,
+        sight: Sight::NotLooked,
+        mux_connected: None,
+        kept_key: None,
+        start: memory.beside.start(),
+        worker: memory.beside.worker(),
+        stops: memory.beside.stops(),
         backoffs: memory.failures.backoffs(),
         credentials,
         endpoint: None,
@@ -63,7 +71,8 @@ pub async fn observe(
         false => timings.slow / 2,
     };
     let marker = identity.marker(&context.cluster_id);
-    let (streams, rooms, egresses, endpoint) = tokio::join!(
+    let under_way = broadcast_under_way(&status);
+    let (streams, rooms, egresses, endpoint, participants, look, kept_key) = tokio::join!(
         streams(world, &status, &credentials, &observed.access, &marker, list_freshness, about_to_start),
         rooms(world, identity, &credentials, freshness),
         egresses(world, identity, &credentials, &status, freshness),
@@ -72,8 +81,27 @@ pub async fn observe(
             let status = world.compositor.status(&endpoint).await;
             Some((endpoint, status))
         },
+        async {
+            let room = status.room.as_ref().and_then(|room| room.name.as_ref()).filter(|_| under_way)?;
+            Some(world.livekit.participants(&credentials.livekit, room, freshness).await)
+        },
+        async {
+            let url = status.playback_url.as_ref().filter(|_| under_way)?;
+            Some(world.viewer.playlist(url).await)
+        },
+        async {
+            let name = secret_name(identity);
+            if busy { kept_key(world, &identity.namespace, &name).await } else { None }
+        },
     );
     (observed.stream, observed.marked) = streams;
+    if let Seen::Known(Some(stream)) = &observed.stream {
+        observed.mux_connected = memory.looks.connected(&stream.id, stream.connected);
+    }
+    observed.sight = look.map_or(Sight::NotLooked, |look| memory.looks.judge(look));
+    observed.participants = participants
+        .map_or(Seen::NotAsked, |answer| answer.map(|all| all.iter().cloned().collect::<Vec<_>>()).into());
+    observed.kept_key = kept_key;
     observed.rooms = rooms;
     observed.egresses = egresses;
     (observed.endpoint, observed.compositor) = endpoint.unzip();
@@ -82,6 +110,16 @@ pub async fn observe(
         context.in_use.keep(identity, &credentials);
     }
     observed
+}
+
+async fn kept_key(world: &World, namespace: &str, name: &str) -> Option<KeptKey> {
+    match world.secrets.secret(namespace, name).await {
+        Ok(data) => data.as_ref().and_then(KeptKey::read),
+        Err(error) => {
+            tracing::warn!(%error, secret = name, "the kept stream key cannot be read");
+            None
+        }
+    }
 }
 
 /// Whether `state` is reached, as far as was known when status was written.

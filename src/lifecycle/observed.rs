@@ -1,14 +1,17 @@
 //! What the life-cycle lane saw in one pass. Data only, so that the planner can be tested without a client.
 
 use super::backoff::Backoffs;
-use super::in_flight::StartSeen;
-use crate::providers::livekit::{Egress, LiveKitRoom};
+use super::in_flight::{StartSeen, WorkerSeen};
+use super::sight::Sight;
+use crate::providers::ProviderError;
+use crate::providers::livekit::{Egress, LiveKitRoom, Participant};
 use crate::providers::mux::LiveStream;
-use crate::providers::{ProviderError, Secret};
 use crate::service::credentials::{Access, Credentials, SetAside};
 use crate::service::pod::PodSeen;
+use crate::service::stream_key::KeptKey;
 use crate::world::{CompositorError, PodEndpoint};
 use memorialstream_compositor_protocol::CompositorStatus;
+use std::collections::BTreeSet;
 
 /// Everything that was seen.
 #[derive(Clone, Debug)]
@@ -33,8 +36,20 @@ pub struct Observed {
     pub pods: Vec<PodSeen>,
     /// What the newest pod says.
     pub compositor: Option<Result<CompositorStatus, CompositorError>>,
+    /// Who is in our room, where something depends on it.
+    pub participants: Seen<Vec<Participant>>,
+    /// What a mourner's player sees.
+    pub sight: Sight,
+    /// Whether Mux says that a sender is connected; absent where Mux never tells.
+    pub mux_connected: Option<bool>,
+    /// The stream key that was kept for when Mux does not answer.
+    pub kept_key: Option<KeptKey>,
     /// A start of an egress that runs beside the lane.
     pub start: StartSeen,
+    /// What the worker of an egress answered.
+    pub worker: Option<WorkerSeen>,
+    /// The egresses that are being stopped beside the lane.
+    pub stops: BTreeSet<String>,
     /// What failed in earlier passes, and until when it is left alone.
     pub backoffs: Backoffs,
     /// With what to act; absent when there are none at all.
@@ -79,11 +94,6 @@ impl<T> From<Result<T, ProviderError>> for Seen<T> {
             Err(error) => Self::Failed(error),
         }
     }
-}
-
-/// The full RTMP address of a stream, key included.
-pub fn ingest_address(rtmp_url: &str, key: &Secret) -> Secret {
-    Secret::new(format!("{}/{}", rtmp_url.trim_end_matches('/'), key.reveal()))
 }
 
 impl Observed {

@@ -9,6 +9,7 @@ use crate::api::status::{OwnedByProgram, same_as_written};
 use crate::api::{MemorialStream, Reason};
 use crate::service::credentials::{Credentials, CredentialsInUse, DefaultSecret, SetAside, read_usable};
 use crate::service::desired::{Desired, broadcast_under_way, desired};
+use crate::service::said::with_held_words;
 use crate::service::{Identity, control_document, pod};
 use crate::world::{CompositorError, KubernetesError, PodEndpoint, World};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -91,12 +92,14 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
     let world = &context.world;
     let now = world.clock.now();
     let pods = pod::pods_of(world, object);
-    let desired = desired(object, now);
+    // What vanished from the spec goes on.
+    let whole = with_held_words(object);
+    let desired = desired(&whole, now);
     let runs = matches!(desired.state, State::Live | State::Standby)
         || object.status.as_ref().is_some_and(broadcast_under_way);
     let Some(pod) = pod::in_use(&pods).filter(|_| runs) else {
         context.memories.keep(&identity, None);
-        let said = report::nothing_runs(object, runs);
+        let said = report::nothing_runs(&whole, runs);
         write(context, object, said, &mut Memory::default(), now).await?;
         return Ok(Action::requeue(if runs { LOOK } else { LOOK * 30 }));
     };
@@ -104,12 +107,17 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
         return Ok(Action::requeue(LOOK));
     };
     let mut memory = context.memories.of(&identity);
-    let pass = Pass { context, identity: &identity, object, desired: &desired, endpoint: &endpoint, now };
-    // A newer TAKE does not wait for the answer to this one.
-    let said = tokio::select! {
-        said = pass.look_and_send(&pod.name, &mut memory) => said.ok_or(LOOK),
-        () = world.objects.superseded(object) => Err(Duration::ZERO),
-    };
+    let pass =
+        Pass { context, identity: &identity, object: &whole, desired: &desired, endpoint: &endpoint, now };
+    // A newer TAKE does not wait for the answer to this one. What this one says is written down all the same: a GitOps tool
+    // may take it away before the pod has answered.
+    let (recorded, said) = tokio::join!(record(context, object, &whole), async {
+        tokio::select! {
+            said = pass.look_and_send(&pod.name, &mut memory) => said.ok_or(LOOK),
+            () = world.objects.superseded(object) => Err(Duration::ZERO),
+        }
+    });
+    recorded?;
     let written = match said {
         Ok(said) => write(context, object, said, &mut memory, world.clock.now()).await,
         Err(pause) => Ok(pause),
@@ -211,6 +219,23 @@ impl Pass<'_> {
             tracing::warn!(%error, object = %self.identity, "the boot Secret was not renewed");
         }
     }
+}
+
+/// Writes down what people say of the Program now.
+async fn record(
+    context: &Context,
+    object: &MemorialStream,
+    whole: &MemorialStream,
+) -> Result<(), KubernetesError> {
+    let before = object.status.clone().unwrap_or_default();
+    let program = report::with_words(before.program.clone().unwrap_or_default(), whole);
+    let news = before.program.as_ref().is_none_or(|before| before.said != program.said);
+    if object.spec.program.is_none() || !news {
+        return Ok(());
+    }
+    let condition = find(&before.conditions, ConditionType::ProgramApplied).cloned();
+    let status = OwnedByProgram { program: Some(program), conditions: condition.into_iter().collect() };
+    context.world.objects.write_program_status(object, &status).await
 }
 
 /// Writes `status.program` and `ProgramApplied` when they say something new, and not too often. Returns when to look

@@ -24,6 +24,13 @@ pub(super) struct Take {
     pub(super) applied: Option<(Timestamp, u64)>,
 }
 
+/// What people said of the Program, noted: it goes on when it vanishes from the spec.
+pub(super) fn with_words(program: ProgramStatus, whole: &MemorialStream) -> ProgramStatus {
+    let said = whole.spec.program.clone();
+    let said_in_session = said.as_ref().map(|_| session(&whole.spec));
+    ProgramStatus { said, said_in_session, ..program }
+}
+
 /// What is to be said while no compositor runs. That a camera was shown in this session is not forgotten.
 pub(super) fn nothing_runs(object: &MemorialStream, wanted: bool) -> Said {
     let statement = if wanted {
@@ -33,12 +40,11 @@ pub(super) fn nothing_runs(object: &MemorialStream, wanted: bool) -> Said {
     };
     let before = object.status.as_ref().and_then(|status| status.program.as_ref());
     let shown = before.and_then(|program| program.camera_shown_in_session);
-    let program = shown.map(|session| ProgramStatus {
-        summary: "none".into(),
-        camera_shown_in_session: Some(session),
-        ..ProgramStatus::default()
-    });
-    Said { program, statement }
+    let program =
+        ProgramStatus { summary: "none".into(), camera_shown_in_session: shown, ..ProgramStatus::default() };
+    let program = with_words(program, object);
+    let says_something = shown.is_some() || program.said.is_some();
+    Said { program: Some(program).filter(|_| says_something), statement }
 }
 
 /// What is to be said when the pod has the document.
@@ -62,7 +68,9 @@ pub(super) fn applied(
             .and_then(|(_, milliseconds)| i64::try_from(milliseconds).ok())
             .or(before.take_milliseconds),
         camera_shown_in_session: if was_shown { Some(session) } else { before.camera_shown_in_session },
+        ..ProgramStatus::default()
     };
+    let program = with_words(program, object);
     let asked = object.spec.program.clone().unwrap_or_default().sources.unwrap_or_default();
     let farewell = object.status.as_ref().is_some_and(|status| says_farewell(desired, status));
     let statement = if asked == shown.sources || farewell {
@@ -78,6 +86,7 @@ pub(super) fn applied(
 /// What is to be said when the pod does not have the document; what Program showed last stands.
 pub(super) fn refused(object: &MemorialStream, reason: Reason, message: String) -> Said {
     let program = object.status.as_ref().and_then(|status| status.program.clone());
+    let program = program.map(|program| with_words(program, object));
     Said { program, statement: Statement::new(ConditionType::ProgramApplied, Truth::False, reason, message) }
 }
 

@@ -6,6 +6,8 @@ pub mod credentials;
 pub mod desired;
 pub mod identity;
 pub mod pod;
+pub mod said;
+pub mod stream_key;
 pub mod trigger;
 
 pub use identity::Identity;

@@ -8,6 +8,7 @@ pub mod mux;
 pub mod objects;
 pub mod pods;
 pub mod secrets;
+pub mod viewer;
 
 pub use clock::Clock;
 pub use compositor::{Compositor, CompositorError, PodEndpoint};
@@ -16,6 +17,7 @@ pub use mux::Mux;
 pub use objects::{KubernetesError, Objects};
 pub use pods::Pods;
 pub use secrets::{SecretData, Secrets};
+pub use viewer::{Playlist, Viewer, ViewerError};
 
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ pub struct World {
     pub mux: Arc<dyn Mux>,
     /// LiveKit.
     pub livekit: Arc<dyn LiveKit>,
+    /// What mourners see.
+    pub viewer: Arc<dyn Viewer>,
     /// Compositor pods, over HTTP.
     pub compositor: Arc<dyn Compositor>,
 }

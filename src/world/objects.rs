@@ -45,6 +45,8 @@ pub trait Objects: Send + Sync {
         object: &MemorialStream,
         status: &OwnedByProgram,
     ) -> Result<(), KubernetesError>;
+    /// Who wrote the spec last, by field manager; absent where nobody can say.
+    async fn last_manager(&self, object: &MemorialStream) -> Option<String>;
     /// Tells people something. A failure is logged: an Event is no reason to stop.
     async fn publish_event(&self, object: &MemorialStream, warning: bool, reason: &str, message: &str);
 }

@@ -7,20 +7,24 @@ use memorialstream_operator::api::names::{FINALIZER, marker};
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus, Reason};
 use memorialstream_operator::lifecycle::apply::{Outcome, settle};
-use memorialstream_operator::lifecycle::backoff::{Effect, Failure, FailureClass};
+use memorialstream_operator::lifecycle::backoff::{Effect, Failure, FailureClass, Part};
 use memorialstream_operator::lifecycle::context::Memory;
 use memorialstream_operator::lifecycle::in_flight::StartSeen;
 use memorialstream_operator::lifecycle::observed::{Observed, Seen};
 use memorialstream_operator::lifecycle::plan::{Action, Plan, Timings, plan};
+use memorialstream_operator::lifecycle::sight::Sight;
 use memorialstream_operator::lifecycle::status::describe;
+use memorialstream_operator::providers::livekit::LiveKitCredentials;
 use memorialstream_operator::providers::livekit::{Egress, EgressStatus, LiveKitRoom};
+use memorialstream_operator::providers::mux::MuxCredentials;
 use memorialstream_operator::providers::mux::{
     Environment, LatencyMode, LiveStream, LiveStreamStatus, PlaybackId,
 };
 use memorialstream_operator::providers::{Cause, ErrorClass, Provider, ProviderError, Secret};
 use memorialstream_operator::service::Identity;
-use memorialstream_operator::service::credentials::Access;
+use memorialstream_operator::service::credentials::{Access, Credentials};
 use memorialstream_operator::service::pod::{PodSeen, settings_fingerprint};
+use memorialstream_operator::service::stream_key::KeptKey;
 use std::collections::HashMap;
 
 /// What goes wrong in one pass.
@@ -60,6 +64,7 @@ pub struct Model {
     /// Starts that LiveKit was asked for.
     pub started: usize,
     memory: Memory,
+    kept_key: Option<KeptKey>,
     /// Rooms that were deleted while devices were in them.
     left: Vec<String>,
     /// Things that a list does not show before: the answer to their creation was lost, and lists lag.
@@ -88,6 +93,7 @@ impl Model {
             rejoins: 0,
             started: 0,
             memory: Memory::default(),
+            kept_key: None,
             left: Vec::new(),
             hidden: HashMap::new(),
             made: 0,
@@ -196,9 +202,15 @@ impl Model {
             },
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
-            start: self.memory.start.seen(),
+            start: self.memory.beside.start(),
             backoffs: self.memory.failures.backoffs(),
-            credentials: None,
+            worker: None,
+            stops: Default::default(),
+            participants: Seen::NotAsked,
+            sight: Sight::NotLooked,
+            mux_connected: None,
+            kept_key: self.kept_key.clone(),
+            credentials: Some(credentials()),
             endpoint: None,
         }
     }
@@ -257,7 +269,7 @@ impl Model {
                         reason: Reason::ProviderNotAnswering,
                         message: "lost".into(),
                     };
-                    self.memory.failures.failed(action.effect(), failure, self.now, 0.5);
+                    self.memory.failures.failed(action.effect(), failure, 0.5);
                     if !action.may_fail() {
                         break;
                     }
@@ -274,10 +286,10 @@ impl Model {
 
     /// `Err(certain)`: no answer; `certain` says whether it surely did not happen.
     fn perform(&mut self, action: &Action, fault: Fault) -> Result<Option<Outcome>, bool> {
-        let silent = match action.effect() {
-            Effect::Pod => false,
-            Effect::MuxStream => matches!(fault, Fault::ProvidersDown | Fault::MuxDown),
-            Effect::Room | Effect::Sender => fault == Fault::ProvidersDown,
+        let silent = match action.effect().part {
+            Part::Pod | Part::Key => false,
+            Part::Stream => matches!(fault, Fault::ProvidersDown | Fault::MuxDown),
+            Part::Room | Part::Sender | Part::Surplus => fault == Fault::ProvidersDown,
         };
         if silent {
             return Err(true);
@@ -342,13 +354,15 @@ impl Model {
                 self.sender = false;
             }
             Action::StartEgress { room } => self.start_egress(room, fault),
-            Action::StopEgress(id) => {
+            Action::AskWorker(_) => {}
+            Action::KeepStreamKey(key) => self.kept_key = Some(key.clone()),
+            Action::StopEgress(id) | Action::StopSurplus(id) => {
                 for egress in self.egresses.iter_mut().filter(|egress| egress.id == *id) {
                     egress.status = EgressStatus::Complete;
                 }
             }
-            Action::StartSender => self.sender = true,
-            Action::StopSender => self.sender = false,
+            Action::StartSender { .. } => self.sender = true,
+            Action::StopSender { .. } => self.sender = false,
         }
         let started = matches!(action, Action::StartEgress { .. });
         if fault == Fault::AnswersLost && !started { Err(false) } else { Ok(outcome) }
@@ -386,8 +400,8 @@ impl Model {
                 reason: Reason::WaitingForCapacity,
                 message: error.message.clone(),
             };
-            self.memory.failures.failed(Effect::Sender, failure, self.now, 0.5);
-            return self.memory.start.finished(Err(error));
+            self.memory.failures.failed(Effect::making(Part::Sender), failure, 0.5);
+            return self.memory.beside.start_finished(Err(error));
         }
         assert_eq!(self.active_egresses(), 0, "a second egress is started");
         let egress = Egress {
@@ -401,12 +415,14 @@ impl Model {
             updated_at: 0,
             destination_connected: true,
             redacted_urls: Vec::new(),
+            identity: Some("program".into()),
+            last_retry_at: 0,
         };
         self.hide(&egress.id, fault, 90);
         self.egresses.push(egress.clone());
         match fault {
-            Fault::AnswersLost => self.memory.start.finished(Err(error(ErrorClass::InDoubt, None))),
-            _ => self.memory.start.finished(Ok(egress)),
+            Fault::AnswersLost => self.memory.beside.start_finished(Err(error(ErrorClass::InDoubt, None))),
+            _ => self.memory.beside.start_finished(Ok(egress)),
         }
     }
 
@@ -435,6 +451,23 @@ impl Model {
                 stream.status = LiveStreamStatus::Active;
             }
         }
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        mux: MuxCredentials {
+            base_url: "https://mux.example".into(),
+            token_id: "id".into(),
+            token_secret: Secret::new("secret"),
+        },
+        rtmp_url: "rtmp://ingest/app".into(),
+        playback_base_url: "https://stream.example".into(),
+        livekit: LiveKitCredentials {
+            url: "wss://livekit".into(),
+            api_key: "key".into(),
+            api_secret: Secret::new("secret"),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use crate::api::status::{OwnedByLifecycle, OwnedByProgram};
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::world::{KubernetesError, Objects};
 use async_trait::async_trait;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector;
@@ -61,6 +62,16 @@ impl KubernetesObjects {
         let parameters = PatchParams::apply(manager).force();
         bounded(self.api(object).patch_status(name, &parameters, &Patch::Apply(patch))).await
     }
+}
+
+/// The newest entry that is not of a subresource. Times count whole seconds, so in one second an apply is taken for the
+/// later one: it takes fields over before it removes them. An entry of a migration may carry no time at all.
+fn last_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
+    let newest =
+        entries.iter().filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty)).max_by_key(
+            |entry| (entry.time.as_ref().map(|time| time.0), entry.operation.as_deref() == Some("Apply")),
+        )?;
+    newest.manager.clone()
 }
 
 async fn superseded(
@@ -126,6 +137,13 @@ impl Objects for KubernetesObjects {
         let own =
             serde_json::to_value(status).map_err(|error| KubernetesError::Refused(error.to_string()))?;
         gone_is_done(self.apply_status(object, PROGRAM_MANAGER, None, own).await)
+    }
+
+    async fn last_manager(&self, object: &MemorialStream) -> Option<String> {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let found = bounded(self.api(object).get_metadata(name)).await;
+        let entries = found.ok()?.metadata.managed_fields?;
+        last_manager(&entries)
     }
 
     async fn publish_event(&self, object: &MemorialStream, warning: bool, reason: &str, message: &str) {

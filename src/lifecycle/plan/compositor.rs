@@ -1,7 +1,7 @@
 //! The compositor pod: a new name per incarnation, never replaced for mere drift during a broadcast.
 
 use super::{Action, Pass};
-use crate::lifecycle::backoff::{Effect, held};
+use crate::lifecycle::backoff::{Effect, Part, held};
 use crate::service::desired::broadcast_under_way;
 use crate::service::pod::{self, PodSeen};
 
@@ -38,7 +38,7 @@ impl Pass<'_> {
     }
 
     fn make_pod(&mut self) {
-        if held(&self.observed.backoffs, Effect::Pod, self.now) {
+        if held(&self.observed.backoffs, Effect::making(Part::Pod)) {
             return;
         }
         let compositor = self.status.compositor.get_or_insert_default();

@@ -1,14 +1,17 @@
 //! From what is wanted and what was seen to what is done next. Pure: no client, no clock, no `async`.
 
 mod compositor;
+mod egress;
 mod room;
 mod sender;
 mod stream;
 
 pub use room::room_may_return;
+pub use sender::ingest;
 
-use super::backoff::{Effect, held};
+use super::backoff::{Effect, Part, held};
 use super::observed::Observed;
+use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{FINALIZER, PAUSED};
 use crate::api::spec::{State, StreamDeletion};
 use crate::api::status::StruckLimit;
@@ -17,6 +20,7 @@ use crate::providers::mux::{LiveStreamUpdate, NewLiveStream};
 use crate::service::Identity;
 use crate::service::credentials::Access;
 use crate::service::desired::{self, Desired, Why, broadcast_under_way, request_fingerprint, session};
+use crate::service::stream_key::KeptKey;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -37,6 +41,8 @@ pub struct Timings {
     pub stop: Duration,
     /// How long a started sender may take until Mux is active.
     pub connect: Duration,
+    /// How long an egress that was cut off may take to be back: LiveKit tries for 30 s.
+    pub retry: Duration,
     /// How long after its deletion a room is looked for again: an app that lost its room joins again within a second
     /// or a few, and LiveKit makes a room for it.
     pub room_return: Duration,
@@ -58,6 +64,7 @@ impl Default for Timings {
             farewell: Duration::from_secs(5),
             stop: Duration::from_secs(45),
             connect: Duration::from_secs(90),
+            retry: Duration::from_secs(40),
             room_return: Duration::from_secs(6),
             fast: Duration::from_secs(2),
             steady: Duration::from_secs(6),
@@ -103,39 +110,67 @@ pub enum Action {
         /// The room whose Program is sent.
         room: String,
     },
-    /// By id.
+    /// By id; beside the lane.
     StopEgress(String),
-    /// Start the compositor's own sender.
-    StartSender,
+    /// By id: asks the worker of an egress whether it is there; beside the lane.
+    AskWorker(String),
+    /// By id: one that was given up, or that status does not name.
+    StopSurplus(String),
+    /// Start the compositor's own sender, or send it elsewhere.
+    StartSender {
+        /// Orders it against other requests.
+        revision: u64,
+    },
     /// Stop the compositor's own sender.
-    StopSender,
+    StopSender {
+        /// Orders it against other requests.
+        revision: u64,
+    },
+    /// Keep the stream key in the object's Secret.
+    KeepStreamKey(KeptKey),
 }
 
 impl Action {
     /// What fails with it.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::AddFinalizer | Self::RemoveFinalizer | Self::CreatePod { .. } | Self::DeletePod(_) => {
-                Effect::Pod
+            Self::AddFinalizer | Self::CreatePod { .. } => Effect::making(Part::Pod),
+            Self::RemoveFinalizer | Self::DeletePod(_) => Effect::ending(Part::Pod),
+            Self::CreateStream(_) | Self::EnableStream(_) | Self::UpdateStream(..) => {
+                Effect::making(Part::Stream)
             }
-            Self::CreateStream(_)
-            | Self::EnableStream(_)
-            | Self::DisableStream(_)
-            | Self::CompleteStream(_)
-            | Self::UpdateStream(..)
-            | Self::DeleteStream(_) => Effect::MuxStream,
-            Self::CreateRoom(_) | Self::DeleteRoom(_) => Effect::Room,
-            Self::StartEgress { .. } | Self::StopEgress(_) | Self::StartSender | Self::StopSender => {
-                Effect::Sender
+            Self::CompleteStream(_) | Self::DisableStream(_) | Self::DeleteStream(_) => {
+                Effect::ending(Part::Stream)
             }
+            Self::CreateRoom(_) => Effect::making(Part::Room),
+            Self::DeleteRoom(_) => Effect::ending(Part::Room),
+            Self::StartEgress { .. } | Self::StartSender { .. } => Effect::making(Part::Sender),
+            Self::StopEgress(_) | Self::StopSender { .. } => Effect::ending(Part::Sender),
+            Self::AskWorker(_) => Effect::making(Part::Surplus),
+            Self::StopSurplus(_) => Effect::ending(Part::Surplus),
+            Self::KeepStreamKey(_) => Effect::making(Part::Key),
         }
+    }
+
+    /// Whether it only begins in the pass: what comes of it is told later.
+    pub fn runs_beside(&self) -> bool {
+        matches!(
+            self,
+            Self::StartEgress { .. } | Self::StopEgress(_) | Self::StopSurplus(_) | Self::AskWorker(_)
+        )
     }
 
     /// Whether what follows may go on when it failed: ending must not stop half-way.
     pub fn may_fail(&self) -> bool {
         matches!(
             self,
-            Self::CompleteStream(_) | Self::DeleteStream(_) | Self::StopEgress(_) | Self::StopSender
+            Self::CompleteStream(_)
+                | Self::DeleteStream(_)
+                | Self::StopEgress(_)
+                | Self::StopSurplus(_)
+                | Self::AskWorker(_)
+                | Self::StopSender { .. }
+                | Self::KeepStreamKey(_)
         )
     }
 }
@@ -223,6 +258,11 @@ impl Pass<'_> {
         }
         self.keep_time();
         if self.paused() {
+            if self.desired.state == State::Standby {
+                self.identify_egress();
+                // What was on air ends all the same.
+                self.stop_sender();
+            }
             return;
         }
         let mux_answers = matches!(self.observed.access, Access::Granted { .. });
@@ -230,16 +270,14 @@ impl Pass<'_> {
             self.identify_stream();
         }
         self.identify_egress();
-        if broadcast_under_way(&self.status) && self.mux_is_active() {
-            self.status.live_session = Some(session(&self.object.spec));
-        }
+        self.note_broadcast();
         match self.desired.state {
             // Without Mux nothing is begun, but what is on air is kept there, and an end does not wait.
             State::Live | State::Standby if mux_answers || broadcast_under_way(&self.status) => {
                 self.bring_up()
             }
             State::Live | State::Standby => {}
-            State::Idle | State::Ended => self.bring_down(),
+            State::Idle | State::Ended | State::Scheduled => self.bring_down(),
         }
     }
 
@@ -250,6 +288,7 @@ impl Pass<'_> {
             }
             self.rest_stream();
         }
+        self.keep_key();
         let stream = self.ready_stream();
         let room = self.ready_room();
         if !room || !self.ready_compositor() || !stream {
@@ -289,58 +328,81 @@ impl Pass<'_> {
         }
     }
 
-    /// Lets go of the object, unless a room may still come back: nobody would be left to delete it.
+    /// Lets go of the object, unless a room may still come back or an egress may still start: nobody would be left to
+    /// end it.
     fn release(&mut self) {
-        if !self.room_may_return() {
+        if !self.room_may_return() && !self.start_is_open() {
             self.actions.push(Action::RemoveFinalizer);
         }
     }
 
     /// Since when things last, and what was latched.
     fn keep_time(&mut self) {
-        let spec = &self.object.spec;
         let now = Time(self.now);
-        match (self.desired.state, self.desired.why) {
-            (State::Standby, _) => {
+        match self.desired.state {
+            State::Standby => {
                 self.status.standby_since.get_or_insert(now.clone());
-            }
-            (State::Idle, Why::StandbyLimit) => {
-                let request = request_fingerprint(spec);
-                if self.status.standby_limit.as_ref().is_none_or(|struck| struck.request != request) {
-                    self.status.standby_limit = Some(StruckLimit { at: now.clone(), request });
-                    self.warn(
-                        "StandbyLimit",
-                        "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or \
-                         spec.session to start again",
-                    );
-                }
-                self.status.standby_since = None;
             }
             _ => self.status.standby_since = None,
         }
-        if self.desired.why != Why::StandbyLimit {
+        match self.desired.state {
+            State::Live => {
+                self.status.live_since.get_or_insert(now.clone());
+            }
+            _ => self.status.live_since = None,
+        }
+        if self.desired.why == Why::StandbyLimit {
+            let request = request_fingerprint(&self.object.spec);
+            if self.status.standby_limit.as_ref().is_none_or(|struck| struck.request != request) {
+                self.status.standby_limit = Some(StruckLimit { at: now, request });
+                self.warn(
+                    "StandbyLimit",
+                    "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or \
+                     spec.session to start again",
+                );
+            }
+        } else {
             self.status.standby_limit = None;
         }
-        let session = session(spec);
+        self.latch_end();
+        self.warn_of_limit();
+    }
+
+    /// A broadcast that was Live and is ended, or that a limit ends whether it ever came about or not, stays ended.
+    fn latch_end(&mut self) {
+        let session = session(&self.object.spec);
+        let over = self.status.ended_session.is_some_and(|ended| ended >= session);
         let was_live = self.status.live_session == Some(session);
-        if self.desired.state == State::Ended
-            && was_live
-            && self.status.ended_session.is_none_or(|ended| ended < session)
-        {
-            self.status.ended_session = Some(session);
-            if self.desired.why == Why::LiveLimit {
+        let by_limit = matches!(self.desired.why, Why::LiveLimit | Why::EndAt);
+        if self.desired.state != State::Ended || over || !(was_live || by_limit) {
+            return;
+        }
+        self.status.ended_session = Some(session);
+        match self.desired.why {
+            Why::LiveLimit => {
                 self.warn(
                     "LiveLimit",
                     "the broadcast lasted as long as limits.liveMinutes allows and ends now",
                 );
             }
+            Why::EndAt => self.warn("EndAt", "schedule.endAt has come: the broadcast ends now"),
+            _ => {}
+        }
+    }
+
+    /// Once, a quarter of an hour before.
+    fn warn_of_limit(&mut self) {
+        let Some(limit) = desired::ending_soon(&self.desired, self.now) else { return };
+        let conditions =
+            self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
+        if !is_true(conditions, ConditionType::EndingSoon) {
+            self.warn("EndingSoon", desired::how_to_go_on(limit));
         }
     }
 
     /// Pause stops what would start or change something, never an end, a limit or a deletion.
     fn paused(&self) -> bool {
-        paused(self.object)
-            && !matches!((self.desired.state, self.desired.why), (State::Ended, _) | (_, Why::StandbyLimit))
+        paused(self.object) && matches!(self.desired.state, State::Live | State::Standby)
     }
 
     fn deleting(&self) -> bool {
@@ -357,7 +419,7 @@ impl Pass<'_> {
 
     /// Plans an action unless its effect failed and is left alone for now.
     fn act(&mut self, action: Action) {
-        if !held(&self.observed.backoffs, action.effect(), self.now) {
+        if !held(&self.observed.backoffs, action.effect()) {
             self.actions.push(action);
         }
     }

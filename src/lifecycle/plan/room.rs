@@ -3,7 +3,7 @@
 use super::{Action, Pass, Timings, elapsed};
 use crate::api::MemorialStreamStatus;
 use crate::api::status::RoomStatus;
-use crate::lifecycle::backoff::{Effect, held};
+use crate::lifecycle::backoff::{Effect, Part, held};
 use crate::service::credentials::Access;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// A device that joins over and over is put out ever more rarely: LiveKit may bill each stay as a whole minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// For how long LiveKit may still list a room that it deleted.
+const LIST_LAG: Duration = Duration::from_secs(5);
 
 /// After so many deletions in a row.
 fn pause(deletions: i64) -> Duration {
@@ -28,7 +31,10 @@ impl Pass<'_> {
     pub(super) fn ready_room(&mut self) -> bool {
         let mut room = self.status.room.clone().unwrap_or_default();
         let name = self.identity.room_name(room.epoch);
-        let Some(rooms) = self.observed.rooms.known() else { return false };
+        let Some(rooms) = self.observed.rooms.known() else {
+            // LiveKit does not answer: the room that there was is taken to be there.
+            return room.name.as_ref() == Some(&name) && room.sid.is_some();
+        };
         let seen = rooms.iter().find(|seen| seen.name == name);
         // The name is written down before the room is made, so that a deletion knows that there may be one.
         room.name = Some(name.clone());
@@ -49,20 +55,39 @@ impl Pass<'_> {
     pub(super) fn remove_rooms(&mut self) -> bool {
         let Some(rooms) = self.observed.rooms.known() else { return false };
         let gone = rooms.is_empty();
-        let ours = self.status.room.as_ref().and_then(|room| room.name.clone());
-        let held = held(&self.observed.backoffs, Effect::Room, self.now);
-        if let Some(name) = ours.filter(|ours| !held && rooms.iter().any(|room| room.name == *ours)) {
-            self.status.room.get_or_insert_default().deleted_at = Some(Time(self.now));
-            self.actions.push(Action::DeleteRoom(name));
-        }
+        self.retire_room();
         self.remove_stray_rooms();
-        if let Some(room) = self.status.room.as_mut().filter(|room| gone && room.name.is_some()) {
-            room.name = None;
-            room.url = None;
-            room.sid = None;
-            room.epoch += 1;
-        }
         gone
+    }
+
+    /// Lets go of the present room, and with it of its name: a name that is being deleted is never used again.
+    fn retire_room(&mut self) {
+        let Some(room) = self.status.room.clone().filter(|room| room.name.is_some()) else { return };
+        let open = self
+            .observed
+            .rooms
+            .known()
+            .into_iter()
+            .flatten()
+            .find(|seen| Some(&seen.name) == room.name.as_ref());
+        let Some(open) = open else {
+            self.status.room =
+                Some(RoomStatus { name: None, url: None, sid: None, epoch: room.epoch + 1, ..room });
+            return;
+        };
+        if held(&self.observed.backoffs, Effect::ending(Part::Room)) {
+            return;
+        }
+        self.status.room = Some(RoomStatus {
+            name: None,
+            url: None,
+            sid: None,
+            epoch: room.epoch + 1,
+            deleted_at: Some(Time(self.now)),
+            deleted_sid: Some(open.sid.clone()),
+            deletions: 0,
+        });
+        self.actions.push(Action::DeleteRoom(open.name.clone()));
     }
 
     /// Whether no room was ever deleted, or none has come back since and none will.
@@ -76,13 +101,30 @@ impl Pass<'_> {
         room_may_return(&self.status, self.now, self.timings)
     }
 
+    /// It was just deleted, and a list that lags still shows it.
+    fn is_going(&self, room: &RoomStatus, sid: &str) -> bool {
+        let lately = room.deleted_at.as_ref().is_some_and(|at| self.elapsed(at) < LIST_LAG);
+        lately && room.deleted_sid.as_deref() == Some(sid)
+    }
+
     /// Deletes rooms of ours that status does not name: devices with an old token opened them.
     fn remove_stray_rooms(&mut self) {
         let room = self.status.room.clone().unwrap_or_default();
-        let names = self.observed.rooms.known().into_iter().flatten().map(|room| &room.name);
-        let strays: Vec<_> =
-            names.filter(|name| room.name.as_ref() != Some(name)).cloned().map(Action::DeleteRoom).collect();
-        if strays.is_empty() || held(&self.observed.backoffs, Effect::Room, self.now) {
+        // In this very pass.
+        let being_deleted = |name: &String| {
+            self.actions.iter().any(|action| matches!(action, Action::DeleteRoom(deleted) if deleted == name))
+        };
+        let strays: Vec<_> = self
+            .observed
+            .rooms
+            .known()
+            .into_iter()
+            .flatten()
+            .filter(|seen| room.name.as_ref() != Some(&seen.name) && !being_deleted(&seen.name))
+            .filter(|seen| !self.is_going(&room, &seen.sid))
+            .map(|seen| Action::DeleteRoom(seen.name.clone()))
+            .collect();
+        if strays.is_empty() || held(&self.observed.backoffs, Effect::ending(Part::Room)) {
             return;
         }
         let since = room.deleted_at.as_ref().map_or(Duration::MAX, |deleted| self.elapsed(deleted));

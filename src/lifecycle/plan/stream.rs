@@ -3,7 +3,7 @@
 use super::{Action, Pass};
 use crate::api::spec::{LatencyMode, State};
 use crate::api::status::{CreateIntent, MuxStatus};
-use crate::lifecycle::backoff::{Effect, held};
+use crate::lifecycle::backoff::{Effect, Part, held};
 use crate::lifecycle::observed::Seen;
 use crate::providers::mux::{self, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::service::credentials::Access;
@@ -30,7 +30,8 @@ impl Pass<'_> {
 
     fn find_stream(&mut self, mux: &mut MuxStatus) {
         let Some(intent) = mux.creating.clone() else {
-            if !self.deleting() && !held(&self.observed.backoffs, Effect::MuxStream, self.now) {
+            let needed = !self.deleting() && self.desired.state != State::Ended;
+            if needed && !held(&self.observed.backoffs, Effect::making(Part::Stream)) {
                 mux.creating = Some(CreateIntent { since: Time(self.now), absent_since: None });
                 if let Access::Granted { environment, .. } = &self.observed.access {
                     mux.environment_id = Some(environment.environment_id.clone());
@@ -71,8 +72,7 @@ impl Pass<'_> {
         if let Access::Granted { environment, playback_base_url, .. } = &self.observed.access {
             mux.environment_id = Some(environment.environment_id.clone());
             let url = stream
-                .playback_ids
-                .first()
+                .public_playback_id()
                 .map(|playback| format!("{}/{}.m3u8", playback_base_url.trim_end_matches('/'), playback.id));
             if url.is_some() && url != self.status.playback_url {
                 self.event("PlaybackUrl", format!("mourners watch at {}", url.clone().unwrap_or_default()));
@@ -106,8 +106,19 @@ impl Pass<'_> {
 
     /// Enables the stream and brings its settings in line. True once it accepts ingest.
     pub(super) fn ready_stream(&mut self) -> bool {
-        let Seen::Known(Some(stream)) = &self.observed.stream else { return false };
         let under_way = broadcast_under_way(&self.status);
+        let stream = match &self.observed.stream {
+            Seen::Known(Some(stream)) => stream,
+            Seen::Known(None) => return false,
+            // Mux does not answer: what was on air is kept there.
+            Seen::NotAsked | Seen::Failed(_) => return under_way,
+        };
+        if self.ingest_is_shut() {
+            if stream.status != LiveStreamStatus::Disabled {
+                self.act(Action::DisableStream(stream.id.clone()));
+            }
+            return false;
+        }
         match stream.status {
             LiveStreamStatus::Disabled if stream.test && under_way && self.desired.state == State::Live => {
                 self.end_test_broadcast();
@@ -152,7 +163,8 @@ impl Pass<'_> {
         if stream.status == LiveStreamStatus::Active {
             self.act(Action::CompleteStream(stream.id.clone()));
         }
-        if stream.status != LiveStreamStatus::Disabled && self.desired.state != State::Standby {
+        let shut = self.desired.state != State::Standby || self.ingest_is_shut();
+        if stream.status != LiveStreamStatus::Disabled && shut {
             self.act(Action::DisableStream(stream.id.clone()));
         }
     }

@@ -3,35 +3,21 @@
 use super::{Kind, View};
 use crate::api::Reason;
 use crate::api::conditions::{Statement, Truth, find};
-use crate::api::spec::{State, Via};
-use crate::lifecycle::backoff::Effect;
+use crate::api::spec::{LatencyMode, State, Via};
+use crate::lifecycle::backoff::Part;
 use crate::lifecycle::observed::Seen;
-use crate::providers::livekit::EgressStatus as LiveKitStatus;
+use crate::lifecycle::witnesses::{Testimony, Witnesses};
 use crate::providers::mux::LiveStreamStatus;
 use crate::service::desired::{self, broadcast_under_way};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use memorialstream_compositor_protocol::SenderState;
 
 impl View<'_> {
     pub(super) fn via(&self) -> Via {
         desired::via(&self.object.spec, self.status)
     }
 
-    /// Whether the sender is connected to Mux, as far as the sender itself can say.
-    pub(super) fn sender_connected(&self) -> bool {
-        match self.via() {
-            Via::Compositor => {
-                matches!(&self.observed.compositor, Some(Ok(status)) if status.sender.state == SenderState::Connected)
-            }
-            Via::LiveKit => {
-                let id = self.status.egress.as_ref().and_then(|egress| egress.id.as_ref());
-                self.observed.egresses.known().into_iter().flatten().any(|egress| {
-                    Some(&egress.id) == id
-                        && egress.status == LiveKitStatus::Active
-                        && egress.destination_connected
-                })
-            }
-        }
+    fn witnesses(&self) -> Witnesses {
+        Witnesses::hear(self.status, self.via(), self.observed)
     }
 
     pub(super) fn egress(&self) -> Statement {
@@ -44,10 +30,11 @@ impl View<'_> {
                 Statement::not_requested(kind)
             };
         }
-        if self.sender_connected() {
+        let testimony = self.witnesses().sender;
+        if testimony == Testimony::For {
             return Statement::new(kind, true, Reason::Active, "");
         }
-        if let Some(backoff) = self.backoff(kind, Effect::Sender) {
+        if let Some(backoff) = self.backoff(kind, Part::Sender) {
             return backoff;
         }
         if self.via() == Via::LiveKit
@@ -62,6 +49,11 @@ impl View<'_> {
             );
         }
         let egress = self.status.egress.clone().unwrap_or_default();
+        if egress.status.as_deref() == Some("Active")
+            && let Testimony::Against(reason, message) = testimony
+        {
+            return no(reason, message);
+        }
         match (egress.id, egress.error) {
             (None, Some(error)) => no(Reason::Restarting, format!("the sender to Mux ended: {error}")),
             (_, Some(error)) => no(Reason::Connecting, format!("the sender does not reach Mux: {error}")),
@@ -75,30 +67,49 @@ impl View<'_> {
             return Statement::not_requested(kind);
         }
         let no = |reason: Reason, message: String| Statement::new(kind, false, reason, message);
+        let Witnesses { viewer, mux, sender, program } = self.witnesses();
         let active = match &self.observed.stream {
             Seen::Known(Some(stream)) => stream.status == LiveStreamStatus::Active,
-            Seen::Failed(error) => return Self::unanswered(kind, error),
-            _ => false,
-        };
-        let connected = self.sender_connected();
-        match (active, connected) {
-            (true, true) if self.program_advances() => Statement::new(kind, true, Reason::OnAir, ""),
-            (true, true) => {
-                no(Reason::ProgramStalled, "Program stands still: mourners see a frozen picture".into())
+            Seen::Known(None) | Seen::NotAsked => false,
+            // Mux's API does not answer; what mourners get does not pass through it. Where Mux would play a slate of its
+            // own, a playlist that grows says nothing.
+            Seen::Failed(error) if self.slate_may_play() || viewer != Testimony::For => {
+                return Self::unanswered(kind, error);
             }
-            (true, false) => no(Reason::Reconnecting, self.reconnecting(now)),
-            (false, true) => no(Reason::Connecting, "Mux receives the sender and is not active yet".into()),
-            (false, false) => no(Reason::Starting, "nothing reaches Mux yet".into()),
+            Seen::Failed(_) => true,
+        };
+        if !active {
+            return match sender {
+                Testimony::For => {
+                    no(Reason::Connecting, "Mux receives the sender and is not active yet".into())
+                }
+                _ => no(Reason::Starting, "nothing reaches Mux yet".into()),
+            };
+        }
+        if let Testimony::Against(reason, message) = program {
+            return no(reason, message);
+        }
+        for witness in [sender, mux] {
+            if let Testimony::Against(_, message) = witness {
+                return no(Reason::Reconnecting, self.reconnecting(&message, now));
+            }
+        }
+        match viewer {
+            Testimony::Against(reason, message) => no(reason, message),
+            Testimony::For | Testimony::Silent => Statement::new(kind, true, Reason::OnAir, ""),
         }
     }
 
-    pub(super) fn program_advances(&self) -> bool {
-        matches!(&self.observed.compositor, Some(Ok(status)) if status.program_advances())
+    /// Mux plays a slate of its own through the reconnect window of low latency streams
+    /// (mux.com/docs/guides/handle-live-stream-disconnects).
+    fn slate_may_play(&self) -> bool {
+        let mux = self.object.spec.mux.clone().unwrap_or_default();
+        mux.latency_mode.unwrap_or_default() != LatencyMode::Standard
     }
 
     /// Mux holds the broadcast open for its reconnect window, counted from when OnAir was lost.
-    pub(super) fn reconnecting(&self, now: Timestamp) -> String {
-        let Seen::Known(Some(stream)) = &self.observed.stream else { return String::new() };
+    fn reconnecting(&self, why: &str, now: Timestamp) -> String {
+        let Seen::Known(Some(stream)) = &self.observed.stream else { return why.to_owned() };
         let before = self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
         let lost = find(before, Kind::OnAir)
             .filter(|condition| condition.status == Truth::False.as_str())
@@ -106,6 +117,6 @@ impl View<'_> {
         let window = SignedDuration::from_secs(i64::from(stream.reconnect_window_seconds));
         let deadline = lost.checked_add(window).unwrap_or(lost).to_string();
         let deadline = deadline.split('.').next().unwrap_or(&deadline).trim_end_matches('Z');
-        format!("the sender is cut off; Mux ends the broadcast at {deadline}Z unless it is back")
+        format!("{why}; Mux ends the broadcast at {deadline}Z unless the sender is back")
     }
 }

@@ -4,7 +4,7 @@ mod broadcast;
 mod parts;
 mod verdict;
 
-use super::backoff::{Backoff, Effect};
+use super::backoff::{Backoff, Effect, Part};
 use super::observed::Observed;
 use super::plan::Plan;
 use crate::api::conditions::{ConditionType as Kind, Statement, Truth, find};
@@ -12,7 +12,7 @@ use crate::api::spec::State;
 use crate::api::status::SourceStatus;
 use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
 use crate::providers::ProviderError;
-use crate::service::desired::session;
+use crate::service::desired::{Why, ending_soon, how_to_go_on, session};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
@@ -35,7 +35,7 @@ pub fn describe(
     if let Some(compositor) = status.compositor.as_mut() {
         compositor.sources = view.sources(&compositor.sources, now);
     }
-    status.message = worst(&statements);
+    status.message = worst(&statements).or_else(|| what_holds_it_back(&statements));
     let before = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
     let applied = find(before, Kind::ProgramApplied).cloned();
     status.conditions = statements
@@ -68,6 +68,18 @@ fn worst(statements: &[Statement]) -> Option<String> {
         .map(|statement| statement.message.clone())
 }
 
+/// Nothing is wrong, and still somebody may wonder: the service ended by a limit, is paused, or ends soon.
+fn what_holds_it_back(statements: &[Statement]) -> Option<String> {
+    let told = |kind: Kind| {
+        statements.iter().find(|statement| statement.kind == kind && statement.truth == Truth::True)
+    };
+    [Kind::EndingSoon, Kind::Ready]
+        .into_iter()
+        .filter_map(told)
+        .map(|statement| statement.message.clone())
+        .find(|message| !message.is_empty())
+}
+
 struct View<'a> {
     object: &'a MemorialStream,
     observed: &'a Observed,
@@ -88,7 +100,18 @@ impl View<'_> {
         } else {
             Statement::new(Kind::Reconciling, true, ready.reason, ready.message.clone())
         };
-        said.extend([ready, reconciling, stalled]);
+        let soon = match ending_soon(&self.plan.desired, now) {
+            Some(limit) => {
+                let reason = match limit.why {
+                    Why::EndAt => Reason::EndAt,
+                    Why::StandbyLimit => Reason::StandbyLimit,
+                    _ => Reason::LiveLimit,
+                };
+                Statement::new(Kind::EndingSoon, true, reason, how_to_go_on(limit))
+            }
+            None => Statement::not_requested(Kind::EndingSoon),
+        };
+        said.extend([ready, soon, reconciling, stalled]);
         said
     }
 
@@ -96,10 +119,12 @@ impl View<'_> {
         matches!(self.plan.desired.state, State::Live | State::Standby)
     }
 
-    fn backoff(&self, kind: Kind, effect: Effect) -> Option<Statement> {
-        self.observed
-            .backoffs
-            .get(&effect)
+    /// What failed last of a part: making it, else ending it.
+    fn backoff(&self, kind: Kind, part: Part) -> Option<Statement> {
+        let backoffs = &self.observed.backoffs;
+        backoffs
+            .get(&Effect::making(part))
+            .or_else(|| backoffs.get(&Effect::ending(part)))
             .map(|Backoff { reason, message, .. }| Statement::new(kind, false, *reason, message.clone()))
     }
 

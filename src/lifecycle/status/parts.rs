@@ -3,7 +3,7 @@
 use super::{Kind, View};
 use crate::api::Reason;
 use crate::api::conditions::Statement;
-use crate::lifecycle::backoff::Effect;
+use crate::lifecycle::backoff::Part;
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::plan::Action;
 use crate::providers::mux::LiveStreamStatus;
@@ -51,7 +51,7 @@ impl View<'_> {
         if let Some(error) = self.observed.stream.error().or(self.observed.marked.error()) {
             return Self::unanswered(kind, error);
         }
-        if let Some(backoff) = self.backoff(kind, Effect::MuxStream) {
+        if let Some(backoff) = self.backoff(kind, Part::Stream) {
             return backoff;
         }
         let Seen::Known(Some(stream)) = &self.observed.stream else {
@@ -75,6 +75,13 @@ impl View<'_> {
             };
             return Statement::new(kind, false, reason, message);
         };
+        if stream.public_playback_id().is_none() {
+            let message = format!(
+                "the Mux live stream has no public playback id: nobody can watch; add one at Mux to live stream {}",
+                stream.id
+            );
+            return Statement::new(kind, false, Reason::PlaybackIdMissing, message);
+        }
         match (&stream.status, self.runs()) {
             (LiveStreamStatus::Disabled, true) => {
                 Statement::new(kind, false, Reason::Enabling, "the Mux live stream is being enabled")
@@ -95,7 +102,7 @@ impl View<'_> {
         if let Some(error) = self.observed.rooms.error() {
             return Self::unanswered(kind, error);
         }
-        if let Some(backoff) = self.backoff(kind, Effect::Room) {
+        if let Some(backoff) = self.backoff(kind, Part::Room) {
             return backoff;
         }
         match self.status.room.as_ref().and_then(|room| room.sid.as_ref()) {
@@ -108,10 +115,12 @@ impl View<'_> {
     pub(super) fn room_closing(&self) -> Option<Statement> {
         let kind = Kind::RoomReady;
         let open = self.observed.rooms.known()?.first()?;
-        if let Some(backoff) = self.backoff(kind, Effect::Room) {
+        if let Some(backoff) = self.backoff(kind, Part::Room) {
             return Some(backoff);
         }
-        let ours = self.status.room.as_ref().is_some_and(|room| room.name.as_ref() == Some(&open.name));
+        let ours = self.status.room.as_ref().is_some_and(|room| {
+            room.name.as_ref() == Some(&open.name) || room.deleted_sid.as_ref() == Some(&open.sid)
+        });
         Some(if ours {
             Statement::new(kind, false, Reason::Closing, format!("room {} is being closed", open.name))
         } else {
@@ -130,7 +139,7 @@ impl View<'_> {
             return Statement::not_requested(kind);
         }
         let no = |reason: Reason, message: String| Statement::new(kind, false, reason, message);
-        if let Some(backoff) = self.backoff(kind, Effect::Pod) {
+        if let Some(backoff) = self.backoff(kind, Part::Pod) {
             return backoff;
         }
         let Some(pod) = pod::in_use(&self.observed.pods) else {

@@ -9,6 +9,8 @@ use crate::service::desired::{Why, broadcast_under_way, session};
 use crate::service::pod::settings_fingerprint;
 use memorialstream_compositor_protocol::SourceState;
 
+const PAUSED: &str = "annotation tributestream.com/paused stops all provider changes but End, limits and deletion; remove it to go on";
+
 impl View<'_> {
     pub(super) fn ready_to_go_live(&self, said: &[Statement]) -> Statement {
         let kind = Kind::ReadyToGoLive;
@@ -72,27 +74,12 @@ impl View<'_> {
         if let Some(holder) = &self.observed.slug_holder {
             return yes(Reason::SlugTaken, slug_taken(holder));
         }
-        if self.plan.desired.why == Why::SessionEnded {
-            return yes(Reason::SessionEnded, session_ended(session(&self.object.spec)));
-        }
-        if self.plan.desired.why == Why::StandbyLimit {
-            return yes(
-                Reason::StandbyLimit,
-                "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or spec.session to start again".into(),
-            );
-        }
         let credentials = self.credentials();
         if credentials.truth == Truth::False {
             return yes(credentials.reason, credentials.message);
         }
         if let Some(backoff) = self.observed.backoffs.values().find(|backoff| backoff.terminal) {
             return yes(backoff.reason, backoff.message.clone());
-        }
-        if paused(self.object) {
-            return yes(
-                Reason::Paused,
-                "annotation tributestream.com/paused stops all provider changes but End, limits and deletion; remove it to go on".into(),
-            );
         }
         Statement::new(kind, false, Reason::Progressing, "")
     }
@@ -104,17 +91,36 @@ impl View<'_> {
             return Statement::new(kind, false, stalled.reason, stalled.message.clone());
         }
         if self.reached(desired, said) {
-            let pending = self.pending();
-            let reason = match desired {
-                State::Idle => Reason::Idle,
-                State::Standby => Reason::Standby,
-                State::Live => Reason::Live,
-                State::Ended => Reason::Ended,
-            };
-            return Statement::new(kind, true, reason, pending);
+            let (reason, message) = self.where_it_rests();
+            return Statement::new(kind, true, reason, message);
+        }
+        // Nothing is brought about, because a person wants it so.
+        if paused(self.object) && matches!(desired, State::Live | State::Standby) {
+            return Statement::new(kind, true, Reason::Paused, PAUSED);
         }
         let message = worst(said).unwrap_or_else(|| format!("{} is being brought about", desired.as_str()));
         Statement::new(kind, false, Reason::Progressing, message)
+    }
+
+    /// Why the state that is reached is the one that is wanted, and what may be done about it.
+    fn where_it_rests(&self) -> (Reason, String) {
+        let session = session(&self.object.spec);
+        match (self.plan.desired.state, self.plan.desired.why) {
+            (_, Why::SessionEnded) => (Reason::SessionEnded, session_ended(session)),
+            (_, Why::LiveLimit) => (Reason::LiveLimit, session_ended(session)),
+            (_, Why::EndAt) => (Reason::EndAt, session_ended(session)),
+            (_, Why::StandbyLimit) => (
+                Reason::StandbyLimit,
+                "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or \
+                 spec.session to start again"
+                    .into(),
+            ),
+            (State::Live | State::Standby, _) if paused(self.object) => (Reason::Paused, PAUSED.into()),
+            (State::Live, _) => (Reason::Live, self.pending()),
+            (State::Standby, _) => (Reason::Standby, self.pending()),
+            (State::Ended, _) => (Reason::Ended, self.pending()),
+            (State::Idle | State::Scheduled, _) => (Reason::Idle, self.pending()),
+        }
     }
 
     /// Changes that wait until the broadcast is over.
@@ -149,7 +155,10 @@ impl View<'_> {
             && !broadcast_under_way(self.status)
             && self.status.ending_since.is_none();
         match state {
-            State::Idle | State::Ended => nothing_runs && holds(Kind::MuxStreamReady),
+            State::Ended if self.status.mux.as_ref().is_none_or(|mux| mux.stream_id.is_none()) => {
+                nothing_runs
+            }
+            State::Idle | State::Ended | State::Scheduled => nothing_runs && holds(Kind::MuxStreamReady),
             State::Standby => {
                 !broadcast_under_way(self.status)
                     && [Kind::MuxStreamReady, Kind::RoomReady, Kind::CompositorReady].into_iter().all(holds)

@@ -16,6 +16,8 @@ use std::time::Duration;
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server tries for up to 15 s to reach an egress worker.
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
+/// A worker that does not answer in this time is not there.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
 /// The server tries for more than a minute to start an egress; giving up earlier does not undo it.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -57,6 +59,8 @@ pub trait LiveKitApi: Send + Sync {
     async fn egresses(&self, room: Option<&str>, active_only: bool) -> Result<Vec<Egress>>;
     /// One egress, whatever its state. LiveKit forgets it 24 hours after its end.
     async fn egress(&self, id: &str) -> Result<Option<Egress>>;
+    /// Whether the worker of an egress answers: it is asked to change nothing, which a healthy one does within 0.02 s.
+    async fn ask_worker(&self, id: &str) -> Result<bool>;
     /// Asks an egress to stop; it is over some time after. One that ends or is over already is success.
     async fn stop_egress(&self, id: &str) -> Result<()>;
 }
@@ -162,6 +166,22 @@ impl LiveKitApi for LiveKitClient {
             Err(error) if is(&error, ServerErrorCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(safe("egress")(error)),
             Ok(egresses) => Ok(egresses.into_iter().find(|egress| egress.egress_id == id).map(Egress::from)),
+        }
+    }
+
+    async fn ask_worker(&self, id: &str) -> Result<bool> {
+        // A frozen worker is waited for by the server for 15 s, a dead one for 3 s.
+        let asked = self.clients.egress.update_stream(id, Vec::new(), Vec::new());
+        let Ok(answer) = tokio::time::timeout(WORKER_TIMEOUT, asked).await else { return Ok(false) };
+        match answer {
+            Ok(_) => Ok(true),
+            Err(error)
+                if is(&error, ServerErrorCode::UNAVAILABLE)
+                    || is(&error, ServerErrorCode::DEADLINE_EXCEEDED) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(safe("ask_worker")(error)),
         }
     }
 

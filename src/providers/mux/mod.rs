@@ -14,8 +14,6 @@ pub use answer::Answer;
 pub use client::MuxClient;
 pub use http::MuxCredentials;
 pub use limiter::{Kind, Priority, Rate, RateLimiter, RateLimits};
-#[cfg(test)]
-pub(super) use transport::http_client;
 pub use transport::{Call, HttpTransport, Transport};
 pub use types::{
     Asset, Environment, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,

@@ -2,14 +2,11 @@
 
 use super::answer::{Answer, retry_after};
 use super::http::MuxCredentials;
-use crate::providers::{ErrorClass, Interruption, Provider, ProviderError};
+use crate::providers::{ErrorClass, Interruption, Provider, ProviderError, http_client};
 use async_trait::async_trait;
 use reqwest::{Client, Method, Url};
 use serde_json::Value;
-use std::sync::Arc;
 use std::time::Duration;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One request, complete.
 #[derive(Clone, Debug)]
@@ -76,21 +73,4 @@ impl Transport for HttpTransport {
         let body = response.bytes().await.map_err(|error| Interruption::from(&error))?.to_vec();
         Ok(Answer { status, retry_after, request_id, body })
     }
-}
-
-/// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image.
-pub(in crate::providers) fn http_client() -> std::result::Result<Client, Box<dyn std::error::Error>> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .user_agent(concat!("memorialstream-operator/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
 }

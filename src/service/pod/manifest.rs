@@ -72,7 +72,7 @@ pub fn video(spec: &MemorialStreamSpec) -> protocol::Video {
 /// The Secret from which the pod boots.
 pub fn boot_secret(object: &MemorialStream, boot_json: Vec<u8>, bearer_token: &protocol::Secret) -> Secret {
     Secret {
-        metadata: metadata(object, secret_name(object.metadata.name.as_deref().unwrap_or(""))),
+        metadata: object_metadata(object, secret_name(object.metadata.name.as_deref().unwrap_or(""))),
         data: Some(BTreeMap::from([
             (protocol::BOOT_FILE.to_owned(), ByteString(boot_json)),
             (protocol::BEARER_TOKEN_FILE.to_owned(), ByteString(bearer_token.reveal().as_bytes().to_vec())),
@@ -85,7 +85,7 @@ pub fn boot_secret(object: &MemorialStream, boot_json: Vec<u8>, bearer_token: &p
 /// capability and a read-only file system.
 pub fn pod(object: &MemorialStream, name: &str, incarnation: i64, template: &PodTemplate) -> Pod {
     let settings = object.spec.compositor.clone().unwrap_or_default();
-    let mut metadata = metadata(object, name.to_owned());
+    let mut metadata = object_metadata(object, name.to_owned());
     metadata.labels.get_or_insert_default().insert(INCARNATION_LABEL.to_owned(), incarnation.to_string());
     metadata.annotations =
         Some(BTreeMap::from([(SETTINGS_ANNOTATION.to_owned(), settings_fingerprint(&object.spec))]));
@@ -206,7 +206,8 @@ fn container(resources: Option<ResourceRequirements>, template: &PodTemplate) ->
     }
 }
 
-fn metadata(object: &MemorialStream, name: String) -> ObjectMeta {
+/// The metadata of what is made for an object: labels, and the object as owner.
+pub fn object_metadata(object: &MemorialStream, name: String) -> ObjectMeta {
     let uid = object.metadata.uid.clone().unwrap_or_default();
     ObjectMeta {
         name: Some(name),

@@ -4,7 +4,7 @@ mod manifest;
 mod seen;
 
 pub use manifest::{
-    INCARNATION_LABEL, PodTemplate, SETTINGS_ANNOTATION, UID_LABEL, boot_secret, pod, pod_name, secret_name,
-    settings_fingerprint, video,
+    INCARNATION_LABEL, PodTemplate, SETTINGS_ANNOTATION, UID_LABEL, boot_secret, object_metadata, pod,
+    pod_name, secret_name, settings_fingerprint, video,
 };
 pub use seen::{PodSeen, endpoint, in_use, pods_of};
