@@ -35,7 +35,7 @@ pub use memorialstream_mux_model::{
     Timings,
 };
 pub use mux_admin::MuxAdmin;
-pub use parts::{PAUSE_IMAGE, prepare};
+pub use parts::{PAUSE_IMAGE, gitops_program, prepare};
 pub use ports::Ports;
 pub use process::{MARKER as PROCESS_MARKER, RunningProcess, Signal, send_signal, wait_until};
 pub use secret::Secret;

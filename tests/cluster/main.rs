@@ -10,6 +10,8 @@ mod examples;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod gitops;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod life_cycle;

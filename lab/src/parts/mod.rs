@@ -2,12 +2,14 @@
 
 mod base;
 mod faac;
+mod gitops;
 mod go;
 mod packages;
 mod store;
 
 pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah, pause_archive};
 pub use faac::environment as egress_environment;
+pub use gitops::program as gitops_program;
 pub use store::{build_if_missing as build_part_if_missing, run};
 
 use crate::folders::{Cache, RunFolder};
