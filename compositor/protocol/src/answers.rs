@@ -134,7 +134,7 @@ impl SenderStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MediaTaken {
-    /// Bytes on this connection.
+    /// Bytes on this connection that reached the ingest.
     pub bytes: u64,
     /// Since it last took any, milliseconds.
     pub age_milliseconds: u64,
@@ -146,7 +146,7 @@ pub enum SenderState {
     /// Not asked for.
     #[default]
     Off,
-    /// Trying to connect, or waiting to try again.
+    /// Trying to connect, or waiting to try again, or the ingest takes nothing any more.
     Connecting,
     /// The ingest takes media.
     Connected,

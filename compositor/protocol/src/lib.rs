@@ -42,6 +42,8 @@ pub const CONTROL_PORT: u16 = 8080;
 pub const METRICS_PORT: u16 = 9090;
 /// The folder in which the pod finds [`BOOT_FILE`] and [`BEARER_TOKEN_FILE`], mounted from its Secret.
 pub const BOOT_FOLDER: &str = "/etc/memorialstream";
+/// The folder that the pod may write to; it outlives the pod's containers.
+pub const SCRATCH_FOLDER: &str = "/tmp";
 /// A [`BootDocument`] as JSON.
 pub const BOOT_FILE: &str = "boot.json";
 /// The bearer token that guards `/v1`, one line of text.
