@@ -11,6 +11,7 @@ mod rest;
 mod server;
 mod simulator;
 mod slate;
+mod spoilt;
 
 pub use configuration::Configuration;
 

@@ -21,6 +21,10 @@ impl Ids for RandomIds {
     fn next(&mut self) -> u128 {
         rand::random()
     }
+
+    fn boxed(&self) -> Box<dyn Ids> {
+        Box::new(Self)
+    }
 }
 
 /// What all requests share.
