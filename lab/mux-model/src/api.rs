@@ -1,6 +1,6 @@
 //! The REST API.
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Delivery, Refusal};
 use crate::body::{self, LiveStreamUpdate, StreamSettings};
 use crate::fault::FaultKind;
 use crate::ids;
@@ -28,6 +28,23 @@ impl Model {
         answer
     }
 
+    /// Somebody does the same at Mux's dashboard: without credentials, limits and faults, and it is not counted.
+    pub fn at_dashboard(&mut self, now: Timestamp, method: Method, path: &str, body: &[u8]) -> Answer {
+        self.advance(now);
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: Vec::new(),
+            credentials: None,
+            body: body.to_vec(),
+        };
+        let done = match Operation::find(method, path) {
+            Some((operation, ids)) => self.perform(operation, &ids, &request),
+            None => Err(Refusal::NotFound),
+        };
+        done.unwrap_or_else(Answer::from)
+    }
+
     /// Refusals come in the order in which a provider's front door gives them: reachable, authenticated, within limits.
     fn answer(&mut self, operation: Operation, ids: &[String], request: &Request) -> Answer {
         let delay = self.slowed(operation);
@@ -39,7 +56,13 @@ impl Model {
         let kind = fault.map(|index| self.state.faults[index].kind);
         let known = request.credentials.as_ref() == Some(&self.state.credentials);
         let (answer, struck) = match kind {
-            Some(FaultKind::Outage) => (closed(Refusal::Failed(503).into()), true),
+            Some(FaultKind::Outage) => (sent(Refusal::Failed(503).into(), Delivery::Closed), true),
+            Some(FaultKind::Hang { committed: false }) => {
+                (sent(Refusal::Failed(503).into(), Delivery::Hangs), true)
+            }
+            Some(FaultKind::WrongContent { status, committed: false }) => {
+                (sent(Answer::new(status, None), Delivery::Page), true)
+            }
             _ if !known => (Refusal::Unauthorized.into(), false),
             Some(FaultKind::TooManyRequests { retry_after }) => {
                 let mut answer = Answer::from(Refusal::TooManyRequests);
@@ -51,13 +74,10 @@ impl Model {
             }
             kind => {
                 let done = self.limited(operation, ids, request);
-                match kind {
-                    Some(FaultKind::DropReply) if done.is_success() => (closed(done), true),
-                    Some(FaultKind::ServerError { status, .. }) if done.is_success() => {
-                        (Refusal::Failed(status).into(), true)
-                    }
-                    // The fault is not used up by what was refused anyway.
-                    _ => (done, false),
+                // A fault is not used up by what was refused anyway.
+                match kind.filter(|_| done.is_success()).and_then(|kind| spoilt(&done, kind)) {
+                    Some(spoilt) => (spoilt, true),
+                    None => (done, false),
                 }
             }
         };
@@ -91,7 +111,8 @@ impl Model {
     }
 
     fn limited(&mut self, operation: Operation, ids: &[String], request: &Request) -> Answer {
-        let limits = self.state.settings.rate_limits;
+        let (limits, permissions) = (self.state.settings.rate_limits, self.state.settings.permissions);
+        let permitted = if operation.reads() { permissions.video_read } else { permissions.video_write };
         let state = &mut self.state;
         let draw = match operation.method() {
             Method::Post => state.post.draw(limits.post, state.now),
@@ -99,6 +120,7 @@ impl Model {
         };
         let mut answer = match draw {
             Some(draw) if !draw.taken => Refusal::TooManyRequests.into(),
+            _ if operation != Operation::Whoami && !permitted => Refusal::NotFound.into(),
             _ => self.perform(operation, ids, request).unwrap_or_else(Answer::from),
         };
         if let Some(draw) = draw {
@@ -114,11 +136,6 @@ impl Model {
         ids: &[String],
         request: &Request,
     ) -> Result<Answer, Refusal> {
-        let permissions = self.state.settings.permissions;
-        let permitted = if operation.reads() { permissions.video_read } else { permissions.video_write };
-        if operation != Operation::Whoami && !permitted {
-            return Err(Refusal::NotFound);
-        }
         if !ids.iter().all(|id| ids::is_well_formed(id)) {
             return Err(Refusal::invalid("Failed to parse ID"));
         }
@@ -270,7 +287,7 @@ impl Model {
     }
 
     fn count(&mut self, method: Method, operation: Option<Operation>, answer: &Answer) {
-        let status = if answer.delivered { answer.status } else { 0 };
+        let status = if answer.delivered() { answer.status } else { 0 };
         let name = operation.map_or("unknown", Operation::name);
         let counts = &mut self.state.counts;
         let known = counts.iter_mut().find(|count| {
@@ -290,6 +307,21 @@ impl Model {
     }
 }
 
-fn closed(answer: Answer) -> Answer {
-    Answer { delivered: false, ..answer }
+fn sent(answer: Answer, delivery: Delivery) -> Answer {
+    Answer { delivery, ..answer }
+}
+
+/// What a fault makes of the answer to a request that was done; `None` when it does not strike it.
+fn spoilt(done: &Answer, kind: FaultKind) -> Option<Answer> {
+    let body = || done.body.as_ref().map(|_| done.clone());
+    match kind {
+        FaultKind::DropReply => Some(sent(done.clone(), Delivery::Closed)),
+        FaultKind::Hang { .. } => Some(sent(done.clone(), Delivery::Hangs)),
+        FaultKind::ServerError { status, .. } => Some(Refusal::Failed(status).into()),
+        FaultKind::WrongContent { status, .. } => Some(sent(Answer::new(status, None), Delivery::Page)),
+        FaultKind::TruncatedBody => Some(sent(body()?, Delivery::Truncated)),
+        FaultKind::StalledBody => Some(sent(body()?, Delivery::Stalls)),
+        FaultKind::LargeBody { bytes } => Some(sent(body()?, Delivery::Padded { bytes })),
+        FaultKind::Outage | FaultKind::TooManyRequests { .. } | FaultKind::Slow { .. } => None,
+    }
 }

@@ -26,7 +26,7 @@ mod settings;
 mod stream;
 mod timeline;
 
-pub use answer::Answer;
+pub use answer::{Answer, Delivery};
 pub use body::{LatencyMode, Policy};
 pub use broadcast::PublishRefusal;
 pub use fault::{Fault, FaultKind, UnknownOperation};

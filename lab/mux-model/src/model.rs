@@ -6,6 +6,7 @@ use crate::bucket::Bucket;
 use crate::fault::{Fault, UnknownOperation};
 use crate::history::Past;
 use crate::ids::{Ids, object_id};
+use crate::operation::Operation;
 use crate::record::{RequestCount, StreamRecord};
 use crate::request::Credentials;
 use crate::secret::Secret;
@@ -126,7 +127,8 @@ pub(crate) struct Recordings {
     live_assets: usize,
 }
 
-/// An environment of Mux.
+/// An environment of Mux. A clone goes its own way from there.
+#[derive(Clone)]
 pub struct Model {
     pub(crate) state: State,
     pub(crate) ids: Box<dyn Ids>,
@@ -203,6 +205,17 @@ impl Model {
     /// How many requests were answered how since they were last forgotten.
     pub fn counts(&self) -> &[RequestCount] {
         &self.state.counts
+    }
+
+    /// How many requests of this kind came, however they were answered, since they were last forgotten.
+    pub fn requests(&self, operation: Operation) -> u64 {
+        let counts = self.state.counts.iter();
+        counts.filter(|count| count.operation == operation.name()).map(|count| count.count).sum()
+    }
+
+    /// How many came in all.
+    pub fn all_requests(&self) -> u64 {
+        self.state.counts.iter().map(|count| count.count).sum()
     }
 
     /// Forgets the counted requests.
