@@ -3,13 +3,15 @@
 use crate::cluster::{control_plane, identities, network, node};
 use crate::description::{LabDescription, LiveKit, Mux};
 use crate::folders::{Cache, RunFolder, make_private_folder, write_private};
+use crate::images;
 use crate::leftovers;
-use crate::parts;
+use crate::parts::{self, Foundation};
 use crate::ports::Ports;
 use crate::process::{Specification, Table};
 use crate::progress::Step;
 use crate::secret::Secret;
 use crate::services::{livekit, mux, rtmp};
+use crate::side_by_side::side_by_side;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -69,7 +71,7 @@ pub fn up(wanted: &[Part]) -> Result<LabDescription> {
         );
     }
     let cache = Cache::open()?;
-    parts::prepare(&cache)?;
+    parts::prepare(&cache, None)?;
     leftovers::remove(&folder)?;
     match start(&folder, &cache, wanted) {
         Ok(description) => Ok(description),
@@ -93,26 +95,26 @@ fn start(folder: &RunFolder, cache: &Cache, wanted: &[Part]) -> Result<LabDescri
     network::create(folder)?;
     let description = describe(folder, ports, egress);
     let table = Table::new(folder);
-    if wanted.contains(&Part::ControlPlane) {
-        start_control_plane(folder, &table, &description.ports)?;
+    let ports = &description.ports;
+    let is_wanted = |part| wanted.contains(&part);
+    if is_wanted(Part::Node) {
+        start_containerd(folder, cache, &table, ports)?;
     }
-    if wanted.contains(&Part::Node) {
-        start_node(folder, cache, &table, &description.ports)?;
-    }
-    if wanted.contains(&Part::Livekit) {
-        livekit::write_configuration(folder, &description.ports, &description.livekit)?;
-        bring_up(&table, &livekit::redis(folder, &description.ports))?;
-        bring_up(&table, &livekit::livekit(folder, &description.ports))?;
-        if description.egress.is_some() {
-            bring_up(&table, &livekit::egress(folder, cache, &description.ports))?;
-        }
-    }
-    if wanted.contains(&Part::Mux) {
-        rtmp::write_configuration(folder, &description.ports)?;
-        mux::write_configuration(folder, &description.ports, &description.mux)?;
-        bring_up(&table, &mux::simulator(folder, &description.ports)?)?;
-        bring_up(&table, &rtmp::nginx(folder, &description.ports))?;
-    }
+    side_by_side(vec![
+        Box::new(|| {
+            if is_wanted(Part::ControlPlane) {
+                start_control_plane(folder, &table, ports)?;
+            }
+            if is_wanted(Part::Node) { start_kubelet(folder, &table, ports) } else { Ok(()) }
+        }),
+        Box::new(|| if is_wanted(Part::Node) { import_foundations(folder, cache) } else { Ok(()) }),
+        Box::new(|| {
+            if is_wanted(Part::Livekit) {
+                start_livekit(folder, cache, &table, &description)?;
+            }
+            if is_wanted(Part::Mux) { start_mux(folder, &table, &description) } else { Ok(()) }
+        }),
+    ])?;
     write_private(&folder.description(), serde_json::to_vec_pretty(&description)?)?;
     Ok(description)
 }
@@ -165,6 +167,7 @@ fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Resu
     let key = folder.at("service-account.key");
     parts::run(Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"))?;
     identities::make_kubelet_client(folder)?;
+    control_plane::store_in_memory(folder)?;
     bring_up(table, &control_plane::etcd(folder, ports))?;
     let server = control_plane::api_server(folder, ports);
     let step = Step::begin("kube-apiserver ready");
@@ -181,12 +184,42 @@ fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Resu
     bring_up(table, &control_plane::scheduler(folder, ports))
 }
 
-fn start_node(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
+fn start_containerd(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
     node::write_configuration(folder, ports)?;
     bring_up(table, &node::containerd(folder))?;
-    crate::images::import(&node::containerd_address(folder), &folder.bin(), &parts::pause_archive(cache))?;
+    images::import(&node::containerd_address(folder), &parts::pause_archive(cache))
+}
+
+/// What pods' images stand on. Unpacking it takes as long as all the rest.
+fn import_foundations(folder: &RunFolder, cache: &Cache) -> Result<()> {
+    let step = Step::begin("foundations of the images unpacked");
+    for foundation in Foundation::ALL {
+        images::import(&node::containerd_address(folder), &foundation.archive(cache)?)?;
+    }
+    step.done();
+    Ok(())
+}
+
+fn start_kubelet(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
     bring_up(table, &node::kubelet(folder))?;
     bring_up(table, &node::kube_proxy(folder, ports))
+}
+
+fn start_livekit(folder: &RunFolder, cache: &Cache, table: &Table, lab: &LabDescription) -> Result<()> {
+    livekit::write_configuration(folder, &lab.ports, &lab.livekit)?;
+    bring_up(table, &livekit::redis(folder, &lab.ports))?;
+    bring_up(table, &livekit::livekit(folder, &lab.ports))?;
+    if lab.egress.is_some() {
+        bring_up(table, &livekit::egress(folder, cache, &lab.ports))?;
+    }
+    Ok(())
+}
+
+fn start_mux(folder: &RunFolder, table: &Table, lab: &LabDescription) -> Result<()> {
+    rtmp::write_configuration(folder, &lab.ports)?;
+    mux::write_configuration(folder, &lab.ports, &lab.mux)?;
+    bring_up(table, &mux::simulator(folder, &lab.ports)?)?;
+    bring_up(table, &rtmp::nginx(folder, &lab.ports))
 }
 
 /// Stops the lab and removes everything of it but its logs.
