@@ -3,9 +3,8 @@
 use crate::cluster::{control_plane, identities, network, node};
 use crate::description::{LabDescription, LiveKit, Mux};
 use crate::folders::{Cache, RunFolder, make_private_folder, write_private};
-use crate::images;
 use crate::leftovers;
-use crate::parts::{self, Foundation};
+use crate::parts::{self, node_images};
 use crate::ports::Ports;
 use crate::process::{Specification, Table};
 use crate::progress::Step;
@@ -97,17 +96,13 @@ fn start(folder: &RunFolder, cache: &Cache, wanted: &[Part]) -> Result<LabDescri
     let table = Table::new(folder);
     let ports = &description.ports;
     let is_wanted = |part| wanted.contains(&part);
-    if is_wanted(Part::Node) {
-        start_containerd(folder, cache, &table, ports)?;
-    }
     side_by_side(vec![
         Box::new(|| {
             if is_wanted(Part::ControlPlane) {
                 start_control_plane(folder, &table, ports)?;
             }
-            if is_wanted(Part::Node) { start_kubelet(folder, &table, ports) } else { Ok(()) }
+            if is_wanted(Part::Node) { start_node(folder, cache, &table, ports) } else { Ok(()) }
         }),
-        Box::new(|| if is_wanted(Part::Node) { import_foundations(folder, cache) } else { Ok(()) }),
         Box::new(|| {
             if is_wanted(Part::Livekit) {
                 start_livekit(folder, cache, &table, &description)?;
@@ -184,23 +179,17 @@ fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Resu
     bring_up(table, &control_plane::scheduler(folder, ports))
 }
 
+/// containerd, with the images that pods stand on.
 fn start_containerd(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
-    node::write_configuration(folder, ports)?;
-    bring_up(table, &node::containerd(folder))?;
-    images::import(&node::containerd_address(folder), &parts::pause_archive(cache))
-}
-
-/// What pods' images stand on. Unpacking it takes as long as all the rest.
-fn import_foundations(folder: &RunFolder, cache: &Cache) -> Result<()> {
-    let step = Step::begin("foundations of the images unpacked");
-    for foundation in Foundation::ALL {
-        images::import(&node::containerd_address(folder), &foundation.archive(cache)?)?;
-    }
+    let step = Step::begin("images laid out for containerd");
+    node_images::lay_out(cache, &node::containerd_root(folder))?;
     step.done();
-    Ok(())
+    node::write_configuration(folder, ports)?;
+    bring_up(table, &node::containerd(folder))
 }
 
-fn start_kubelet(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
+fn start_node(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
+    start_containerd(folder, cache, table, ports)?;
     bring_up(table, &node::kubelet(folder))?;
     bring_up(table, &node::kube_proxy(folder, ports))
 }
@@ -230,7 +219,9 @@ pub fn down() -> Result<()> {
     let folder = RunFolder::fixed();
     let table = Table::new(&folder);
     let known = table.names()?;
+    let step = Step::begin("pods deleted");
     leftovers::delete_pods(&folder)?;
+    step.done();
     let ordered = STOP_ORDER.iter().map(|name| (*name).to_owned()).filter(|name| known.contains(name));
     let others = known.iter().filter(|name| !STOP_ORDER.contains(&name.as_str())).cloned();
     for name in others.chain(ordered).collect::<Vec<_>>() {
@@ -238,5 +229,8 @@ pub fn down() -> Result<()> {
         table.stop(&name)?;
         step.done();
     }
-    leftovers::remove(&folder)
+    let step = Step::begin("files and network removed");
+    leftovers::remove(&folder)?;
+    step.done();
+    Ok(())
 }

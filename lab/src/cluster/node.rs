@@ -18,6 +18,11 @@ pub fn containerd_address(folder: &RunFolder) -> PathBuf {
     folder.at("containerd.sock")
 }
 
+/// Where containerd keeps images and containers.
+pub fn containerd_root(folder: &RunFolder) -> PathBuf {
+    folder.at("containerd/root")
+}
+
 /// Writes the configuration files of containerd, CNI and kubelet.
 ///
 /// # Errors
@@ -49,7 +54,7 @@ runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
 "#,
-        root = folder.text("containerd/root"),
+        root = containerd_root(folder).display(),
         state = folder.text("containerd/state"),
         socket = containerd_address(folder).display(),
         network = folder.text("cni/configuration"),

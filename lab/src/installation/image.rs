@@ -6,7 +6,7 @@ use crate::description::LabDescription;
 use crate::digest::sha256;
 use crate::folders::Cache;
 use crate::images;
-use crate::parts::{Foundation, run};
+use crate::parts::{Foundation, node_images, run};
 use crate::progress::Step;
 use anyhow::{Context, Result};
 use std::fs;
@@ -46,7 +46,7 @@ fn bring(lab: &LabDescription, foundation: Foundation) -> Result<String> {
     let stripped = folder.join(name);
     // Without its symbols it is a fraction of the size.
     run(Command::new("strip").arg("-o").arg(&stripped).arg(&program))?;
-    let described = foundation.describe(&Cache::open()?)?;
+    let described = foundation.describe(&node_images::folder(&Cache::open()?)?)?;
     let archive = write_archive(&described, &Stage::parse(&above, name)?, &stripped, &image, &folder)?;
     images::import(&lab.containerd_address, &archive)?;
     remove_folder(&folder)?;

@@ -1,7 +1,7 @@
 //! What the images of this project stand on: everything in their Containerfiles but the program.
 
 use super::base::{BASE_IMAGE, buildah};
-use super::store::{self, Site};
+use super::store::Site;
 use crate::checkout;
 use crate::digest::sha256;
 use crate::folders::Cache;
@@ -15,8 +15,7 @@ use std::process::Command;
 
 /// The line that divides a Containerfile: what follows changes with the program.
 const DIVIDE: &str = "\nFROM foundation\n";
-/// Raised whenever the way a foundation is kept changes.
-const RECIPE: &str = "1";
+const DESCRIBED: &str = "described.json";
 
 /// The foundation of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,73 +68,47 @@ impl Foundation {
     }
 
     /// Differs whenever something of it differs.
-    fn version(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Foundation::stages`].
+    pub fn version(&self) -> Result<String> {
         let (below, _) = self.stages()?;
-        let hash = sha256([RECIPE, BASE_IMAGE, &below].join("\n").as_bytes());
+        let hash = sha256([BASE_IMAGE, &below].join("\n").as_bytes());
         Ok(hash.chars().take(16).collect())
     }
 
-    fn folder(&self, cache: &Cache) -> Result<PathBuf> {
-        Ok(cache.part(&self.part(), &self.version()?))
-    }
-
-    fn part(&self) -> String {
-        format!("{}-foundation", self.program)
-    }
-
-    /// The file that containerd imports.
-    ///
-    /// # Errors
-    /// When the Containerfile cannot be read.
-    pub fn archive(&self, cache: &Cache) -> Result<PathBuf> {
-        Ok(self.folder(cache)?.join("image.tar"))
-    }
-
-    /// What it holds.
-    ///
-    /// # Errors
-    /// When it is not built.
-    pub fn describe(&self, cache: &Cache) -> Result<Described> {
-        let path = self.folder(cache)?.join("described.json");
-        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))
-    }
-
-    /// Builds it unless it is there, and removes earlier ones: they are large.
+    /// Builds it into the site as a file that containerd imports, and describes it.
     ///
     /// # Errors
     /// When it cannot be built.
-    pub fn build_if_missing(&self, cache: &Cache) -> Result<()> {
-        store::build_if_missing(cache, &self.part(), &self.version()?, |site| self.build(cache, site))?;
-        let kept = self.folder(cache)?;
-        let parts = kept.parent().context("a part lies in a folder")?;
-        let prefix = format!("{}-", self.part());
-        for entry in fs::read_dir(parts).with_context(|| format!("list {}", parts.display()))? {
-            let path = entry?.path();
-            let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
-            if ours && path != kept {
-                fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn build(&self, cache: &Cache, site: &Site) -> Result<()> {
+    pub fn build(&self, cache: &Cache, site: &Site) -> Result<PathBuf> {
         let (below, _) = self.stages()?;
-        let name = format!("localhost/{}:{}", self.part(), self.version()?);
-        let containerfile = site.folder.join("Containerfile");
-        fs::write(&containerfile, below).with_context(|| format!("write {}", containerfile.display()))?;
+        let folder = site.folder.join(self.program);
+        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::write(folder.join("Containerfile"), below).context("write the Containerfile")?;
+        let name = format!("localhost/{}-foundation:{}", self.program, self.version()?);
         let mut build = buildah(cache);
         build.args(["build", "--isolation", "chroot", "--network", "host"]);
         build.args(["--build-arg", &format!("BASE={BASE_IMAGE}"), "--tag", &name]);
-        site.run(build.arg(&site.folder))?;
-        let archive = site.folder.join("image.tar");
+        site.run(build.arg(&folder))?;
+        let archive = site.folder.join(format!("{}.tar", self.program));
         let target = format!("docker-archive:{}:{name}", archive.display());
         site.run(buildah(cache).args(["push", "--quiet", &name, &target]))?;
         // The archive holds all of it; what buildah keeps of it would be a second copy.
         site.run(buildah(cache).args(["rmi", &name]))?;
         let described = serde_json::to_vec_pretty(&describe_archive(&archive)?)?;
-        fs::write(site.folder.join("described.json"), described).context("write described.json")
+        fs::write(folder.join(DESCRIBED), described).context("describe the foundation")?;
+        Ok(archive)
+    }
+
+    /// What it holds, from the part that it was built into.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn describe(&self, part: &Path) -> Result<Described> {
+        let path = part.join(self.program).join(DESCRIBED);
+        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))
     }
 }
 

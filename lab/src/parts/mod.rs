@@ -4,10 +4,11 @@ mod base;
 mod faac;
 mod foundation;
 mod go;
+pub mod node_images;
 mod packages;
 mod store;
 
-pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah, pause_archive};
+pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah};
 pub use faac::environment as egress_environment;
 pub use foundation::{Described as FoundationDescription, Foundation, Layer};
 pub use store::{Site, build_if_missing as build_part_if_missing, run};
@@ -38,7 +39,7 @@ pub fn prepare(cache: &Cache, beside: Option<Command>) -> Result<()> {
                 Box::new(|| beside.map_or(Ok(()), run_beside)),
                 Box::new(|| {
                     base::build_if_missing(cache)?;
-                    Foundation::ALL.iter().try_for_each(|foundation| foundation.build_if_missing(cache))
+                    node_images::build_if_missing(cache)
                 }),
                 Box::new(|| {
                     faac::build_plugin_if_missing(cache)?;

@@ -5,7 +5,7 @@ use crate::progress::Step;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Held while parts are built; dropped with the file.
 pub fn lock(cache: &Cache) -> Result<File> {
@@ -68,18 +68,27 @@ impl Site {
         Ok(Site { folder, log })
     }
 
+    /// Starts a command; what it prints goes to the part's log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, command: &mut Command) -> Result<Child> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let explain = || format!("open {}", self.log.display());
+        let log = File::options().append(true).open(&self.log).with_context(explain)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone().with_context(explain)?).stderr(log);
+        command.spawn().with_context(|| format!("run {program}"))
+    }
+
     /// Runs a command to its end; what it prints goes to the part's log, and the end of it into the error.
     ///
     /// # Errors
     /// When it cannot be run or fails.
     pub fn run(&self, command: &mut Command) -> Result<()> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let explain = || format!("open {}", self.log.display());
-        let log = File::options().append(true).open(&self.log).with_context(explain)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone().with_context(explain)?).stderr(log);
-        let status = command.status().with_context(|| format!("run {program}"))?;
+        let status = self.start(command)?.wait()?;
         if !status.success() {
-            let text = fs::read(&self.log).with_context(explain)?;
+            let program = command.get_program().to_string_lossy();
+            let text = fs::read(&self.log).with_context(|| format!("read {}", self.log.display()))?;
             bail!("{program} ended with {status}:\n{}", end_of(&text));
         }
         Ok(())
