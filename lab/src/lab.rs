@@ -99,9 +99,20 @@ fn start(folder: &RunFolder, cache: &Cache, wanted: &[Part]) -> Result<LabDescri
     side_by_side(vec![
         Box::new(|| {
             if is_wanted(Part::ControlPlane) {
-                start_control_plane(folder, &table, ports)?;
+                start_api_server(folder, &table, ports)?;
             }
-            if is_wanted(Part::Node) { start_node(folder, cache, &table, ports) } else { Ok(()) }
+            side_by_side(vec![
+                Box::new(|| {
+                    if is_wanted(Part::ControlPlane) {
+                        start_controllers(folder, &table, ports)
+                    } else {
+                        Ok(())
+                    }
+                }),
+                Box::new(|| {
+                    if is_wanted(Part::Node) { start_node(folder, cache, &table, ports) } else { Ok(()) }
+                }),
+            ])
         }),
         Box::new(|| {
             if is_wanted(Part::Livekit) {
@@ -156,7 +167,7 @@ fn bring_up(table: &Table, process: &Specification) -> Result<()> {
     Ok(())
 }
 
-fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
+fn start_api_server(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
     let identities = identities::identities();
     identities::write_tokens(folder, &identities)?;
     let key = folder.at("service-account.key");
@@ -175,21 +186,21 @@ fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Resu
     identities::write_kubeconfigs(folder, &control_plane::server_url(ports), &identities)?;
     table.wait_ready(&server, PATIENCE)?;
     step.done();
+    Ok(())
+}
+
+fn start_controllers(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
     bring_up(table, &control_plane::controller_manager(folder, ports))?;
     bring_up(table, &control_plane::scheduler(folder, ports))
 }
 
-/// containerd, with the images that pods stand on.
-fn start_containerd(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
+/// containerd starts with the images that pods stand on.
+fn start_node(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
     let step = Step::begin("images laid out for containerd");
     node_images::lay_out(cache, &node::containerd_root(folder))?;
     step.done();
     node::write_configuration(folder, ports)?;
-    bring_up(table, &node::containerd(folder))
-}
-
-fn start_node(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
-    start_containerd(folder, cache, table, ports)?;
+    bring_up(table, &node::containerd(folder))?;
     bring_up(table, &node::kubelet(folder))?;
     bring_up(table, &node::kube_proxy(folder, ports))
 }
