@@ -1,14 +1,20 @@
 # Thin: what a target does stands in the packages.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/memorialstream
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-LAB := $(CARGO_TARGET_DIR)/debug/memorialstream-lab
-DEMO := $(CARGO_TARGET_DIR)/debug/memorialstream-demo
+# Tests are built with `dev`; what is shown and measured, images included, with `release`. `make demo PROFILE=dev` is
+# ready sooner.
+PROFILE = dev
+demo demo-down bench: PROFILE = release
+BIN = $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# For the whole workspace even where one program is wanted: else cargo chooses other features of the same crates, and
+# builds a hundred of them once more.
+BUILD = cargo build --workspace --profile $(PROFILE)
 CARGO_DENY_VERSION := 0.19.8
 CARGO_DENY := $(CACHE)/parts/cargo-deny-$(CARGO_DENY_VERSION)
 
 # Without a rule of its own, `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench lint crds check-crds prepare
+.PHONY: help demo demo-down test bench lint crds check-crds prepare lab operator
 
 help:
 	@echo 'make demo       a memorial service goes live on this machine; DEMO_ONCE=1 runs to the end'
@@ -19,28 +25,35 @@ help:
 	@echo 'make crds       the generated files: CRD and API reference'
 
 # A service on real parts, step by step, up to a TAKE. It stays up until demo-down.
-demo: prepare
-	cargo build -p memorialstream-operator -p memorialstream-compositor
-	$(DEMO) up
+demo: lab
+	$(BIN)/memorialstream-lab prepare -- $(BUILD) --bins
+	$(BIN)/memorialstream-demo up
 
-demo-down:
-	cargo build --quiet -p memorialstream-lab
-	$(DEMO) down
+demo-down: lab
+	$(BIN)/memorialstream-demo down
 
 # Everything that the tests need, from nothing; then all tests in one lab, and the one that kills labs.
-test: prepare
-	cargo test --workspace --no-run
-	$(LAB) exec -- cargo test --workspace
-	cargo test -p memorialstream-lab --test killed_lab -- --ignored
+test: lab
+	$(BIN)/memorialstream-lab prepare -- cargo test --workspace --no-run
+	$(BIN)/memorialstream-lab exec -- cargo test --workspace
+	cargo test --workspace --test killed_lab -- --ignored
 
 # Figures, in a lab of their own. A measurement is a test of the cluster that the others' run leaves out.
-bench: prepare
-	cargo test -p memorialstream-operator -p memorialstream-compositor --no-run
-	$(LAB) exec -- cargo test -p memorialstream-operator --test cluster -- --ignored --nocapture bench::
+bench: lab
+	$(BIN)/memorialstream-lab prepare -- $(BUILD) --bins --test cluster
+	$(BIN)/memorialstream-lab exec -- \
+		cargo test --workspace --profile $(PROFILE) --test cluster -- --ignored --nocapture bench::
 
-prepare:
-	cargo build -p memorialstream-lab
-	$(LAB) prepare
+# Third-party parts, and beside them what the tests are built to.
+prepare: lab
+	$(BIN)/memorialstream-lab prepare -- cargo test --workspace --no-run
+
+# What prepares and starts a lab: built first, and by itself.
+lab:
+	$(BUILD) --bin memorialstream-lab --bin memorialstream-demo
+
+operator:
+	$(BUILD) --quiet --bin memorialstream-operator
 
 lint: prepare $(CARGO_DENY)/bin/cargo-deny
 	cargo fmt --all --check
@@ -48,13 +61,13 @@ lint: prepare $(CARGO_DENY)/bin/cargo-deny
 	$(CARGO_DENY)/bin/cargo-deny check bans licenses sources
 
 $(CARGO_DENY)/bin/cargo-deny:
-	cargo install --locked --quiet cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY)
+	cargo install --locked --quiet --debug cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY)
 
 # Generated files; check-crds fails when they are not what the types say.
-crds:
-	cargo run --quiet -- crd > crds/memorialstreams.yaml
-	cargo run --quiet -- crd --reference > docs/api-reference.md
+crds: operator
+	$(BIN)/memorialstream-operator crd > crds/memorialstreams.yaml
+	$(BIN)/memorialstream-operator crd --reference > docs/api-reference.md
 
-check-crds:
-	cargo run --quiet -- crd | diff -u crds/memorialstreams.yaml -
-	cargo run --quiet -- crd --reference | diff -u docs/api-reference.md -
+check-crds: operator
+	$(BIN)/memorialstream-operator crd | diff -u crds/memorialstreams.yaml -
+	$(BIN)/memorialstream-operator crd --reference | diff -u docs/api-reference.md -

@@ -28,10 +28,14 @@ impl Cache {
             )
             .join(".cache"),
         };
-        let root = base.join("memorialstream");
+        Cache::at_root(&base.join("memorialstream"))
+    }
+
+    /// The cache in a folder of its own.
+    pub(crate) fn at_root(root: &Path) -> Result<Cache> {
         fs::create_dir_all(root.join("parts"))
             .with_context(|| format!("make the cache {}", root.display()))?;
-        Ok(Cache { root })
+        Ok(Cache { root: root.to_owned() })
     }
 
     /// The folder of one part at one version. It exists only once the part is complete.

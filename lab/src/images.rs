@@ -2,6 +2,7 @@
 
 use crate::description::LabDescription;
 use crate::folders::Cache;
+use crate::kubectl::output_of;
 use crate::parts::{BASE_IMAGE, buildah, run};
 use crate::progress::Step;
 use anyhow::{Context, Result};
@@ -13,16 +14,24 @@ use std::process::Command;
 ///
 /// # Errors
 /// When `ctr` fails; its words are in the error.
-pub fn import(address: &Path, bin: &Path, archive: &Path) -> Result<()> {
-    let mut command = Command::new(bin.join("ctr"));
-    command.arg("--address").arg(address).args([
-        "--namespace",
-        "k8s.io",
-        "images",
-        "import",
-        "--no-unpack=false",
-    ]);
-    run(command.arg(archive))
+pub fn import(address: &Path, archive: &Path) -> Result<()> {
+    run(ctr(address).args(["import", "--no-unpack=false"]).arg(archive))
+}
+
+/// The names of the images that the containerd at `address` has.
+///
+/// # Errors
+/// When `ctr` fails; its words are in the error.
+pub fn list(address: &Path) -> Result<Vec<String>> {
+    let listed = output_of(ctr(address).args(["list", "--quiet"]))?;
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
+/// `ctr` on the images that the kubelet sees.
+fn ctr(address: &Path) -> Command {
+    let mut command = Command::new("ctr");
+    command.arg("--address").arg(address).args(["--namespace", "k8s.io", "images"]);
+    command
 }
 
 /// Builds `containerfile` on the lab's Debian base and imports it as `tag`. Layers are kept for the next time.
@@ -43,7 +52,7 @@ pub fn build(lab: &LabDescription, tag: &str, containerfile: &Path, context: &Pa
     }
     let target = format!("docker-archive:{}:{tag}", archive.display());
     run(buildah(&cache).args(["push", "--quiet", tag, &target]))?;
-    import(&lab.containerd_address, &lab.bin, &archive)?;
+    import(&lab.containerd_address, &archive)?;
     fs::remove_file(&archive).with_context(|| format!("remove {}", archive.display()))?;
     step.done();
     Ok(())

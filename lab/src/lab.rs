@@ -4,12 +4,13 @@ use crate::cluster::{control_plane, identities, network, node};
 use crate::description::{LabDescription, LiveKit, Mux};
 use crate::folders::{Cache, RunFolder, make_private_folder, write_private};
 use crate::leftovers;
-use crate::parts;
+use crate::parts::{self, node_images};
 use crate::ports::Ports;
 use crate::process::{Specification, Table};
 use crate::progress::Step;
 use crate::secret::Secret;
 use crate::services::{livekit, mux, rtmp};
+use crate::side_by_side::side_by_side;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -69,7 +70,7 @@ pub fn up(wanted: &[Part]) -> Result<LabDescription> {
         );
     }
     let cache = Cache::open()?;
-    parts::prepare(&cache)?;
+    parts::prepare(&cache, None)?;
     leftovers::remove(&folder)?;
     match start(&folder, &cache, wanted) {
         Ok(description) => Ok(description),
@@ -93,26 +94,33 @@ fn start(folder: &RunFolder, cache: &Cache, wanted: &[Part]) -> Result<LabDescri
     network::create(folder)?;
     let description = describe(folder, ports, egress);
     let table = Table::new(folder);
-    if wanted.contains(&Part::ControlPlane) {
-        start_control_plane(folder, &table, &description.ports)?;
-    }
-    if wanted.contains(&Part::Node) {
-        start_node(folder, cache, &table, &description.ports)?;
-    }
-    if wanted.contains(&Part::Livekit) {
-        livekit::write_configuration(folder, &description.ports, &description.livekit)?;
-        bring_up(&table, &livekit::redis(folder, &description.ports))?;
-        bring_up(&table, &livekit::livekit(folder, &description.ports))?;
-        if description.egress.is_some() {
-            bring_up(&table, &livekit::egress(folder, cache, &description.ports))?;
-        }
-    }
-    if wanted.contains(&Part::Mux) {
-        rtmp::write_configuration(folder, &description.ports)?;
-        mux::write_configuration(folder, &description.ports, &description.mux)?;
-        bring_up(&table, &mux::simulator(folder, &description.ports)?)?;
-        bring_up(&table, &rtmp::nginx(folder, &description.ports))?;
-    }
+    let ports = &description.ports;
+    let is_wanted = |part| wanted.contains(&part);
+    side_by_side(vec![
+        Box::new(|| {
+            if is_wanted(Part::ControlPlane) {
+                start_api_server(folder, &table, ports)?;
+            }
+            side_by_side(vec![
+                Box::new(|| {
+                    if is_wanted(Part::ControlPlane) {
+                        start_controllers(folder, &table, ports)
+                    } else {
+                        Ok(())
+                    }
+                }),
+                Box::new(|| {
+                    if is_wanted(Part::Node) { start_node(folder, cache, &table, ports) } else { Ok(()) }
+                }),
+            ])
+        }),
+        Box::new(|| {
+            if is_wanted(Part::Livekit) {
+                start_livekit(folder, cache, &table, &description)?;
+            }
+            if is_wanted(Part::Mux) { start_mux(folder, &table, &description) } else { Ok(()) }
+        }),
+    ])?;
     write_private(&folder.description(), serde_json::to_vec_pretty(&description)?)?;
     Ok(description)
 }
@@ -159,12 +167,13 @@ fn bring_up(table: &Table, process: &Specification) -> Result<()> {
     Ok(())
 }
 
-fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
+fn start_api_server(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
     let identities = identities::identities();
     identities::write_tokens(folder, &identities)?;
     let key = folder.at("service-account.key");
     parts::run(Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"))?;
     identities::make_kubelet_client(folder)?;
+    control_plane::store_in_memory(folder)?;
     bring_up(table, &control_plane::etcd(folder, ports))?;
     let server = control_plane::api_server(folder, ports);
     let step = Step::begin("kube-apiserver ready");
@@ -177,16 +186,40 @@ fn start_control_plane(folder: &RunFolder, table: &Table, ports: &Ports) -> Resu
     identities::write_kubeconfigs(folder, &control_plane::server_url(ports), &identities)?;
     table.wait_ready(&server, PATIENCE)?;
     step.done();
+    Ok(())
+}
+
+fn start_controllers(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<()> {
     bring_up(table, &control_plane::controller_manager(folder, ports))?;
     bring_up(table, &control_plane::scheduler(folder, ports))
 }
 
+/// containerd starts with the images that pods stand on.
 fn start_node(folder: &RunFolder, cache: &Cache, table: &Table, ports: &Ports) -> Result<()> {
+    let step = Step::begin("images laid out for containerd");
+    node_images::lay_out(cache, &node::containerd_root(folder))?;
+    step.done();
     node::write_configuration(folder, ports)?;
     bring_up(table, &node::containerd(folder))?;
-    crate::images::import(&node::containerd_address(folder), &folder.bin(), &parts::pause_archive(cache))?;
     bring_up(table, &node::kubelet(folder))?;
     bring_up(table, &node::kube_proxy(folder, ports))
+}
+
+fn start_livekit(folder: &RunFolder, cache: &Cache, table: &Table, lab: &LabDescription) -> Result<()> {
+    livekit::write_configuration(folder, &lab.ports, &lab.livekit)?;
+    bring_up(table, &livekit::redis(folder, &lab.ports))?;
+    bring_up(table, &livekit::livekit(folder, &lab.ports))?;
+    if lab.egress.is_some() {
+        bring_up(table, &livekit::egress(folder, cache, &lab.ports))?;
+    }
+    Ok(())
+}
+
+fn start_mux(folder: &RunFolder, table: &Table, lab: &LabDescription) -> Result<()> {
+    rtmp::write_configuration(folder, &lab.ports)?;
+    mux::write_configuration(folder, &lab.ports, &lab.mux)?;
+    bring_up(table, &mux::simulator(folder, &lab.ports)?)?;
+    bring_up(table, &rtmp::nginx(folder, &lab.ports))
 }
 
 /// Stops the lab and removes everything of it but its logs.
@@ -197,7 +230,9 @@ pub fn down() -> Result<()> {
     let folder = RunFolder::fixed();
     let table = Table::new(&folder);
     let known = table.names()?;
+    let step = Step::begin("pods deleted");
     leftovers::delete_pods(&folder)?;
+    step.done();
     let ordered = STOP_ORDER.iter().map(|name| (*name).to_owned()).filter(|name| known.contains(name));
     let others = known.iter().filter(|name| !STOP_ORDER.contains(&name.as_str())).cloned();
     for name in others.chain(ordered).collect::<Vec<_>>() {
@@ -205,5 +240,8 @@ pub fn down() -> Result<()> {
         table.stop(&name)?;
         step.done();
     }
-    leftovers::remove(&folder)
+    let step = Step::begin("files and network removed");
+    leftovers::remove(&folder)?;
+    step.done();
+    Ok(())
 }

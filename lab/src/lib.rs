@@ -5,6 +5,7 @@ pub mod cameras;
 mod checkout;
 mod cluster;
 mod description;
+mod digest;
 mod folders;
 pub mod footage;
 mod http;
@@ -21,6 +22,7 @@ mod process;
 mod progress;
 mod secret;
 mod services;
+mod side_by_side;
 pub mod viewer;
 
 pub use cameras::{Camera, Show};

@@ -21,7 +21,11 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Subcommands {
     /// Install and build what is missing.
-    Prepare,
+    Prepare {
+        /// A command to run beside it, as soon as Debian's packages are there, and its arguments.
+        #[arg(last = true)]
+        beside: Vec<String>,
+    },
     /// Start a lab; it stays up.
     Up {
         /// Which parts; absent: all.
@@ -71,7 +75,14 @@ async fn main() -> ExitCode {
 
 async fn carry_out(command: Subcommands) -> Result<ExitCode> {
     match command {
-        Subcommands::Prepare => prepare(&Cache::open()?)?,
+        Subcommands::Prepare { beside } => {
+            let beside = beside.split_first().map(|(program, arguments)| {
+                let mut command = std::process::Command::new(program);
+                command.args(arguments);
+                command
+            });
+            prepare(&Cache::open()?, beside)?;
+        }
         Subcommands::Up { parts } => {
             let lab = lab::up(&all_if_none(parts))?;
             eprintln!(

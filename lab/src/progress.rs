@@ -25,6 +25,11 @@ impl Step {
     pub fn done(self) {
         eprintln!("{}", line(&self.what, self.began.elapsed()));
     }
+
+    /// Prints at once that the step failed; why comes at the end, when the others beside it are done.
+    pub fn failed(&self) {
+        eprintln!("{}", line(&format!("{} FAILED", self.what), self.began.elapsed()));
+    }
 }
 
 fn line(what: &str, took: Duration) -> String {

@@ -5,6 +5,8 @@ use super::network::{HOST_ADDRESS, SERVICE_RANGE};
 use crate::folders::RunFolder;
 use crate::ports::Ports;
 use crate::process::{Ready, Specification};
+use anyhow::{Context, Result};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
 fn loopback(port: u16) -> SocketAddr {
@@ -16,22 +18,34 @@ pub fn server_url(ports: &Ports) -> String {
     format!("https://{HOST_ADDRESS}:{}", ports.api_server)
 }
 
-/// The cluster's store. It never syncs to disk: its content ends with the lab.
+/// The cluster's store: Debian's etcd, on a file system in memory (see `store_in_memory`).
 pub fn etcd(folder: &RunFolder, ports: &Ports) -> Specification {
     let client = format!("http://{}", loopback(ports.etcd));
     let peer = format!("http://{}", loopback(ports.etcd_peer));
     let arguments = vec![
         "--name=lab".to_owned(),
         format!("--data-dir={}", folder.text("etcd")),
-        "--unsafe-no-fsync".to_owned(),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=lab={peer}"),
+        "--logger=zap".to_owned(),
         "--log-level=warn".to_owned(),
     ];
-    Specification::new("etcd", "etcd", arguments, Ready::Http(loopback(ports.etcd), "/readyz".to_owned()))
+    Specification::new("etcd", "etcd", arguments, Ready::Http(loopback(ports.etcd), "/health".to_owned()))
+}
+
+/// Gives etcd a folder in memory: Debian's cannot be told to leave out syncing to disk, and its content ends with the
+/// lab anyway. What sweeps a lab unmounts it.
+///
+/// # Errors
+/// When it cannot be mounted.
+pub fn store_in_memory(folder: &RunFolder) -> Result<()> {
+    let store = folder.at("etcd");
+    fs::create_dir_all(&store).with_context(|| format!("make {}", store.display()))?;
+    rustix::mount::mount("tmpfs", &store, "tmpfs", rustix::mount::MountFlags::empty(), Some(c"mode=0700"))
+        .with_context(|| format!("mount {}", store.display()))
 }
 
 /// The API server. It makes its own certificate, valid for the host, the bridge and the service address.

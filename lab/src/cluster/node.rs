@@ -18,6 +18,11 @@ pub fn containerd_address(folder: &RunFolder) -> PathBuf {
     folder.at("containerd.sock")
 }
 
+/// Where containerd keeps images and containers.
+pub fn containerd_root(folder: &RunFolder) -> PathBuf {
+    folder.at("containerd/root")
+}
+
 /// Writes the configuration files of containerd, CNI and kubelet.
 ///
 /// # Errors
@@ -33,24 +38,23 @@ pub fn write_configuration(folder: &RunFolder, ports: &Ports) -> Result<()> {
 fn containerd_configuration(folder: &RunFolder) -> String {
     // Lowering oom_score_adj needs a capability that a machine may withhold, and runc then fails without saying so.
     format!(
-        r#"version = 3
+        r#"version = 2
 root = "{root}"
 state = "{state}"
 [grpc]
 address = "{socket}"
-[plugins."io.containerd.cri.v1.images".pinned_images]
-sandbox = "{PAUSE_IMAGE}"
-[plugins."io.containerd.cri.v1.runtime"]
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{PAUSE_IMAGE}"
 restrict_oom_score_adj = true
-[plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = ["/usr/lib/cni"]
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
 conf_dir = "{network}"
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = false
 "#,
-        root = folder.text("containerd/root"),
+        root = containerd_root(folder).display(),
         state = folder.text("containerd/state"),
         socket = containerd_address(folder).display(),
         network = folder.text("cni/configuration"),

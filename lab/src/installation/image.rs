@@ -1,75 +1,56 @@
 //! Images of what cargo built, on the node.
 
-use super::lock;
+use super::layer::{Stage, write_archive};
 use crate::checkout;
 use crate::description::LabDescription;
+use crate::digest::sha256;
 use crate::folders::Cache;
 use crate::images;
-use crate::kubectl::output_of;
-use crate::parts::{buildah, run};
+use crate::parts::{Foundation, node_images, run};
+use crate::progress::Step;
 use anyhow::{Context, Result};
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::process::Command;
 
-/// What one of the two images is made of.
-struct Recipe {
-    package: &'static str,
-    /// The program, and the image's name.
-    program: &'static str,
-    /// Below the source tree.
-    containerfile: &'static str,
-}
-
-/// The operator's image on the node, built from the program that cargo built last. The same program is built and
-/// imported only once.
+/// The operator's image on the node, made from the program that cargo built last. The same program is imported only
+/// once.
 ///
 /// # Errors
-/// When the program is not built yet, or the build or the import fails.
+/// When the program is not built yet, or the import fails.
 pub fn operator_image(lab: &LabDescription) -> Result<String> {
-    bring(
-        lab,
-        &Recipe {
-            package: "memorialstream-operator",
-            program: "memorialstream-operator",
-            containerfile: "Containerfile",
-        },
-    )
+    bring(lab, Foundation::OPERATOR)
 }
 
 /// The compositor's image on the node; see [`operator_image`].
 ///
 /// # Errors
-/// When the program is not built yet, or the build or the import fails.
+/// When the program is not built yet, or the import fails.
 pub fn compositor_image(lab: &LabDescription) -> Result<String> {
-    bring(
-        lab,
-        &Recipe {
-            package: "memorialstream-compositor",
-            program: "memorialstream-compositor",
-            containerfile: "compositor/Containerfile",
-        },
-    )
+    bring(lab, Foundation::COMPOSITOR)
 }
 
-fn bring(lab: &LabDescription, recipe: &Recipe) -> Result<String> {
-    let Recipe { package, program, containerfile } = recipe;
-    let _one_at_a_time = lock(lab)?;
-    let context = lab.folder.join("image-context");
-    remove_folder(&context)?;
-    fs::create_dir(&context).with_context(|| format!("make {}", context.display()))?;
-    let copy = context.join(program);
-    // Without its symbols it is a fraction of the size.
-    run(Command::new("strip").arg("-o").arg(&copy).arg(checkout::program(package, program)?))?;
-    let containerfile = checkout::root().join(containerfile);
-    let repository = format!("localhost/{program}");
-    let image = format!("{repository}:{:016x}", content_key(&[&copy, &containerfile])?);
-    if !on_node(lab, &image)? {
-        images::build(lab, &image, &containerfile, &context)?;
-        forget_older(&repository, &image)?;
+fn bring(lab: &LabDescription, foundation: Foundation) -> Result<String> {
+    let name = foundation.program;
+    let _one_at_a_time = super::lock(lab, name)?;
+    let program = checkout::program(name, name)?;
+    let (below, above) = foundation.stages()?;
+    let image = format!("localhost/{name}:{}", key(&program, &[&below, &above])?);
+    if images::list(&lab.containerd_address)?.contains(&image) {
+        return Ok(image);
     }
-    remove_folder(&context)?;
+    let step = Step::begin(format!("image {name} on the node"));
+    let folder = lab.folder.join(format!("image-{name}"));
+    remove_folder(&folder)?;
+    fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+    let stripped = folder.join(name);
+    // Without its symbols it is a fraction of the size.
+    run(Command::new("strip").arg("-o").arg(&stripped).arg(&program))?;
+    let described = foundation.describe(&node_images::folder(&Cache::open()?)?)?;
+    let archive = write_archive(&described, &Stage::parse(&above, name)?, &stripped, &image, &folder)?;
+    images::import(&lab.containerd_address, &archive)?;
+    remove_folder(&folder)?;
+    step.done();
     Ok(image)
 }
 
@@ -80,47 +61,20 @@ fn remove_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Differs whenever a file differs.
-fn content_key(files: &[&Path]) -> Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        fs::read(file).with_context(|| format!("read {}", file.display()))?.hash(&mut hasher);
-    }
-    Ok(hasher.finish())
-}
-
-fn on_node(lab: &LabDescription, image: &str) -> Result<bool> {
-    let mut command = Command::new(lab.bin.join("ctr"));
-    command.arg("--address").arg(&lab.containerd_address).args(["--namespace", "k8s.io", "images", "list"]);
-    let listed = output_of(command.args(["--quiet", &format!("name=={image}")]))?;
-    Ok(listed.lines().any(|line| line == image))
-}
-
-/// Images of earlier programs would fill the cache; their common layers stay.
-fn forget_older(repository: &str, kept: &str) -> Result<()> {
-    let cache = Cache::open()?;
-    let format = ["images", "--format", "{{.Name}}:{{.Tag}}"];
-    let listed = output_of(buildah(&cache).args(format))?;
-    for image in older(&listed, repository, kept) {
-        run(buildah(&cache).args(["rmi", image]))?;
-    }
-    Ok(())
-}
-
-fn older<'a>(listed: &'a str, repository: &str, kept: &str) -> Vec<&'a str> {
-    let of_repository = |image: &&str| image.rsplit_once(':').is_some_and(|(name, _)| name == repository);
-    listed.lines().filter(of_repository).filter(|image| *image != kept).collect()
+/// Differs whenever the program or a text differs.
+fn key(program: &Path, texts: &[&str]) -> Result<String> {
+    let program = fs::read(program).with_context(|| format!("read {}", program.display()))?;
+    let hashes: String = [program.as_slice()]
+        .into_iter()
+        .chain(texts.iter().map(|text| text.as_bytes()))
+        .map(sha256)
+        .collect();
+    Ok(sha256(hashes.as_bytes()).chars().take(16).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_older_images_of_the_same_repository_are_forgotten() {
-        let listed = "localhost/operator:1\nlocalhost/operator:2\nlocalhost/operator-x:1\n<none>:<none>\n";
-        assert_eq!(older(listed, "localhost/operator", "localhost/operator:2"), ["localhost/operator:1"]);
-    }
 
     #[test]
     fn the_key_follows_the_content() {
@@ -130,9 +84,10 @@ mod tests {
         for (file, text) in [(&one, "a"), (&two, "a"), (&three, "b")] {
             fs::write(file, text).expect("write");
         }
-        let key = |file| content_key(&[file]).expect("a key");
-        assert_eq!(key(&one), key(&two));
-        assert_ne!(key(&one), key(&three));
+        let key = |file, text| key(file, &[text]).expect("a key");
+        assert_eq!(key(&one, "x"), key(&two, "x"));
+        assert_ne!(key(&one, "x"), key(&three, "x"));
+        assert_ne!(key(&one, "x"), key(&one, "y"));
         fs::remove_dir_all(&folder).expect("remove");
     }
 }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod image;
+mod layer;
 
 pub use credentials::{credentials, operator_kubeconfig, write_credentials};
 pub use image::{compositor_image, operator_image};
@@ -53,7 +54,7 @@ pub fn install_chart(
     operator_image: Option<&str>,
     compositor_image: &str,
 ) -> Result<()> {
-    let _one_at_a_time = lock(lab)?;
+    let _one_at_a_time = lock(lab, "chart")?;
     let step = Step::begin(format!("chart {RELEASE} installed"));
     let kubectl = Kubectl::new(lab);
     kubectl.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))?;
@@ -88,9 +89,9 @@ fn repository_and_tag(image: &str) -> Result<(&str, &str)> {
     image.rsplit_once(':').with_context(|| format!("the image {image} has no tag"))
 }
 
-/// Held while something is installed; tests of one process may ask at the same time.
-fn lock(lab: &LabDescription) -> Result<File> {
-    let path = lab.folder.join("installation.lock");
+/// Held while `what` is installed; tests may ask at the same time.
+fn lock(lab: &LabDescription, what: &str) -> Result<File> {
+    let path = lab.folder.join(format!("{what}.lock"));
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
     file.lock().with_context(|| format!("lock {}", path.display()))?;

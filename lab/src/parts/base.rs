@@ -1,7 +1,7 @@
 //! Images that no registry is needed for: the Debian base and the pods' pause.
 
-use super::go::PAUSE;
-use super::store::{self, run};
+use super::go;
+use super::store::{self, Site};
 use crate::folders::Cache;
 use anyhow::{Context, Result};
 use std::fs;
@@ -9,13 +9,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The Debian base in the lab's image store; a Containerfile takes it as `--build-arg BASE`.
-pub const BASE_IMAGE: &str = "localhost/memorialstream-lab/trixie:1";
+pub const BASE_IMAGE: &str = "localhost/memorialstream-lab/trixie:2";
 /// What the node holds a pod's namespaces with.
 pub const PAUSE_IMAGE: &str = "localhost/memorialstream-lab/pause:1";
 
 const SUITE: &str = "trixie";
-/// Raised whenever the way the images are made changes.
-const RECIPE: &str = "1";
+/// Raised whenever the way the base is made changes, together with [`BASE_IMAGE`].
+const RECIPE: &str = "2";
+/// The same for the pause image.
+const PAUSE_RECIPE: &str = "1";
+/// What the public slim image leaves out as well; it holds for every package that is installed later.
+const LEFT_OUT: [&str; 5] = [
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/man/*",
+];
 
 /// buildah on a store of the lab's own inside the cache, so that layers are kept between runs.
 pub fn buildah(cache: &Cache) -> Command {
@@ -26,36 +36,39 @@ pub fn buildah(cache: &Cache) -> Command {
 
 /// The pause image as a file that containerd imports.
 pub fn pause_archive(cache: &Cache) -> PathBuf {
-    cache.part("pause-image", RECIPE).join("pause.tar")
+    cache.part("pause-image", PAUSE_RECIPE).join("pause.tar")
 }
 
 /// Builds the images that are missing.
+///
+/// # Errors
+/// When one cannot be built.
 pub fn build_if_missing(cache: &Cache) -> Result<()> {
-    store::build_if_missing(cache, "pause-image", RECIPE, |folder| {
-        fs::copy(cache.part("pause", PAUSE).join("pause"), folder.join("pause")).context("copy pause")?;
-        fs::write(
-            folder.join("Containerfile"),
-            "FROM scratch\nCOPY pause /pause\nENTRYPOINT [\"/pause\"]\n",
-        )?;
-        build_image(cache, folder, PAUSE_IMAGE)?;
-        let archive = format!("docker-archive:{}:{PAUSE_IMAGE}", folder.join("pause.tar").display());
-        run(buildah(cache).args(["push", "--quiet", PAUSE_IMAGE, &archive]))
+    go::pause().build_if_missing(cache)?;
+    store::build_if_missing(cache, "pause-image", PAUSE_RECIPE, |site| {
+        let program = go::pause().folder(cache).join("pause");
+        fs::copy(program, site.folder.join("pause")).context("copy pause")?;
+        let text = "FROM scratch\nCOPY pause /pause\nENTRYPOINT [\"/pause\"]\n";
+        build_image(cache, site, text, PAUSE_IMAGE)?;
+        let archive = format!("docker-archive:{}:{PAUSE_IMAGE}", site.folder.join("pause.tar").display());
+        site.run(buildah(cache).args(["push", "--quiet", PAUSE_IMAGE, &archive]))
     })?;
-    store::build_if_missing(cache, &format!("{SUITE}-base"), RECIPE, |folder| {
-        let mirror = mirror()?;
-        let components = format!("deb {mirror} {SUITE} main");
-        run(Command::new("mmdebstrap")
-            .args(["--variant=apt", "--quiet", SUITE])
-            .arg(folder.join("base.tar"))
-            .arg(components))?;
-        fs::write(folder.join("Containerfile"), "FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n")?;
-        build_image(cache, folder, BASE_IMAGE)?;
-        fs::remove_file(folder.join("base.tar")).context("remove base.tar")
+    store::build_if_missing(cache, &format!("{SUITE}-base"), RECIPE, |site| {
+        let components = format!("deb {} {SUITE} main", mirror()?);
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--variant=apt", "--quiet"]);
+        command.args(LEFT_OUT.map(|option| format!("--dpkgopt={option}")));
+        site.run(command.arg(SUITE).arg(site.folder.join("base.tar")).arg(components))?;
+        build_image(cache, site, "FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n", BASE_IMAGE)?;
+        fs::remove_file(site.folder.join("base.tar")).context("remove base.tar")
     })
 }
 
-fn build_image(cache: &Cache, folder: &Path, name: &str) -> Result<()> {
-    run(buildah(cache).args(["build", "--quiet", "--isolation", "chroot", "--tag", name]).arg(folder))
+fn build_image(cache: &Cache, site: &Site, containerfile: &str, name: &str) -> Result<()> {
+    fs::write(site.folder.join("Containerfile"), containerfile).context("write the Containerfile")?;
+    site.run(
+        buildah(cache).args(["build", "--quiet", "--isolation", "chroot", "--tag", name]).arg(&site.folder),
+    )
 }
 
 /// The Debian mirror that this machine's own apt uses.

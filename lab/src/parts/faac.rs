@@ -1,6 +1,6 @@
 //! The GStreamer element "faac", without which LiveKit's egress sends no sound and which Debian does not ship.
 
-use super::store::{build_if_missing, run};
+use super::store::build_if_missing;
 use crate::folders::Cache;
 use crate::kubectl::output_of;
 use anyhow::{Context, Result};
@@ -32,15 +32,16 @@ fn variables(folder: &Path) -> BTreeMap<String, String> {
 
 /// Builds the plugin unless it is there.
 pub fn build_plugin_if_missing(cache: &Cache) -> Result<()> {
-    build_if_missing(cache, "faac", RECIPE, |folder| {
-        let source = folder.join("faac.c");
+    build_if_missing(cache, "faac", RECIPE, |site| {
+        let source = site.folder.join("faac.c");
         fs::write(&source, SOURCE).with_context(|| format!("write {}", source.display()))?;
         let flags = output_of(Command::new("pkg-config").args(["--cflags", "--libs", "gstreamer-1.0"]))?;
-        let plugin = folder.join("libgstmemorialstreamfaac.so");
+        let plugin = site.folder.join("libgstmemorialstreamfaac.so");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&plugin).arg(&source);
-        run(compiler.args(flags.split_whitespace()))?;
+        site.run(compiler.args(flags.split_whitespace()))?;
         let mut inspect = Command::new("gst-inspect-1.0");
-        run(inspect.envs(variables(folder)).arg("faac")).context("GStreamer does not find the element")
+        site.run(inspect.envs(variables(&site.folder)).arg("faac"))
+            .context("GStreamer does not find the element")
     })
 }

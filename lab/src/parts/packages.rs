@@ -6,9 +6,8 @@ use crate::progress::Step;
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
-const PACKAGES: [&str; 27] = [
+const PACKAGES: [&str; 26] = [
     // The node.
-    "runc",
     "containernetworking-plugins",
     "iptables",
     "conntrack",
@@ -42,8 +41,16 @@ const PACKAGES: [&str; 27] = [
     "pkg-config",
 ];
 
-/// Drives the Mux simulator with Mux's own SDK. Not needed where the machine has a Node.js of its own.
-const NODE: [&str; 2] = ["nodejs", "npm"];
+/// Packages that are not needed where a program of the same work is there already, and that program. A container engine
+/// from elsewhere brings its own containerd and runc, and would have to go if Debian's came.
+const UNLESS_THERE: [(&str, &str); 5] = [
+    ("etcd-server", "etcd"),
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    // These drive the Mux simulator with Mux's own SDK.
+    ("nodejs", "node"),
+    ("npm", "node"),
+];
 
 /// Installs what is missing, when this is root.
 ///
@@ -60,7 +67,7 @@ pub fn install_missing() -> Result<()> {
     }
     let step = Step::begin_long(format!("{} Debian packages: installing", missing.len()));
     run(apt_get().arg("update"))?;
-    run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&missing))
+    run(apt_get().args(["install", "--yes", "--no-remove", "--no-install-recommends"]).args(&missing))
         .with_context(|| format!("install {names}"))?;
     step.done();
     Ok(())
@@ -68,14 +75,14 @@ pub fn install_missing() -> Result<()> {
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    // RUNLEVEL keeps the packages' own nginx and redis from being started.
+    // RUNLEVEL keeps the packages' own nginx, redis and etcd from being started.
     command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
     command
 }
 
 fn missing() -> Result<Vec<&'static str>> {
-    let node: &[&str] = if find_program("node").is_some() { &[] } else { &NODE };
-    let wanted = [&PACKAGES, node].concat();
+    let absent = UNLESS_THERE.iter().filter(|(_, program)| find_program(program).is_none());
+    let wanted: Vec<&str> = PACKAGES.into_iter().chain(absent.map(|(package, _)| *package)).collect();
     let answer = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
         .args(&wanted)
@@ -99,7 +106,7 @@ mod tests {
     fn only_what_is_installed_counts() {
         let mut listing: String = PACKAGES.iter().map(|name| format!("{name} installed\n")).collect();
         assert!(not_installed(&PACKAGES, &listing).is_empty());
-        listing = listing.replace("runc installed", "runc config-files").replace("mount installed\n", "");
-        assert_eq!(not_installed(&PACKAGES, &listing), ["runc", "mount"]);
+        listing = listing.replace("nginx installed", "nginx config-files").replace("mount installed\n", "");
+        assert_eq!(not_installed(&PACKAGES, &listing), ["mount", "nginx"]);
     }
 }
