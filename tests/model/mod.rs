@@ -7,7 +7,7 @@ use memorialstream_operator::api::names::{FINALIZER, marker};
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus, Reason};
 use memorialstream_operator::lifecycle::apply::{Outcome, settle};
-use memorialstream_operator::lifecycle::backoff::{Effect, Failure, FailureClass, Part};
+use memorialstream_operator::lifecycle::backoff::{Backoff, Backoffs, Effect, Failure, FailureClass, Part};
 use memorialstream_operator::lifecycle::context::Memory;
 use memorialstream_operator::lifecycle::in_flight::StartSeen;
 use memorialstream_operator::lifecycle::observed::{Observed, Seen};
@@ -25,7 +25,8 @@ use memorialstream_operator::service::Identity;
 use memorialstream_operator::service::credentials::{Access, Credentials};
 use memorialstream_operator::service::pod::{PodSeen, settings_fingerprint};
 use memorialstream_operator::service::stream_key::KeptKey;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// What goes wrong in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Model {
     /// Starts that LiveKit was asked for.
     pub started: usize,
     memory: Memory,
+    /// What failed, and until when it is left alone.
+    failed: BTreeMap<Effect, (Failure, u32, Timestamp)>,
     kept_key: Option<KeptKey>,
     /// Rooms that were deleted while devices were in them.
     left: Vec<String>,
@@ -93,6 +96,7 @@ impl Model {
             rejoins: 0,
             started: 0,
             memory: Memory::default(),
+            failed: BTreeMap::new(),
             kept_key: None,
             left: Vec::new(),
             hidden: HashMap::new(),
@@ -203,7 +207,7 @@ impl Model {
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
             start: self.memory.beside.start(),
-            backoffs: self.memory.failures.backoffs(),
+            backoffs: self.backoffs(),
             worker: None,
             stops: Default::default(),
             participants: Seen::NotAsked,
@@ -213,6 +217,24 @@ impl Model {
             credentials: Some(credentials()),
             endpoint: None,
         }
+    }
+
+    fn backoffs(&self) -> Backoffs {
+        let backoff = |(failure, count, until): &(Failure, u32, Timestamp)| Backoff {
+            count: *count,
+            remaining: Duration::try_from(until.duration_since(self.now)).unwrap_or(Duration::ZERO),
+            reason: failure.reason,
+            message: failure.message.clone(),
+            terminal: false,
+        };
+        self.failed.iter().map(|(effect, failed)| (*effect, backoff(failed))).collect()
+    }
+
+    fn fail(&mut self, effect: Effect, failure: Failure) {
+        let count = self.failed.get(&effect).map_or(1, |failed| failed.1 + 1);
+        let seconds = if failure.class == FailureClass::Busy { 5 } else { 1 << count.min(4) };
+        let until = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        self.failed.insert(effect, (failure, count, until));
     }
 
     fn compositor(&self) -> protocol::CompositorStatus {
@@ -254,12 +276,18 @@ impl Model {
         self.now = self.now.checked_add(SignedDuration::from_secs(2)).unwrap();
         if fault == Fault::CrashBeforeActions {
             self.memory = Memory::default();
+            self.failed.clear();
             return Vec::new();
         }
         let mut outcomes = Vec::new();
         for action in &plan.actions {
             match self.perform(action, fault) {
-                Ok(outcome) => outcomes.extend(outcome),
+                Ok(outcome) => {
+                    outcomes.extend(outcome);
+                    if !action.runs_beside() {
+                        self.failed.remove(&action.effect());
+                    }
+                }
                 Err(certain) => {
                     if certain && matches!(action, Action::CreateStream(_)) {
                         outcomes.push(Outcome::StreamNotCreated);
@@ -269,15 +297,17 @@ impl Model {
                         reason: Reason::ProviderNotAnswering,
                         message: "lost".into(),
                     };
-                    self.memory.failures.failed(action.effect(), failure, 0.5);
+                    self.fail(action.effect(), failure);
                     if !action.may_fail() {
                         break;
                     }
                 }
             }
         }
+        self.memory.beside.recorded(&observed.start);
         if fault == Fault::CrashAfterActions {
             self.memory = Memory::default();
+            self.failed.clear();
         } else if !unchanged_object {
             self.object.status = Some(settle(described, &outcomes));
         }
@@ -400,7 +430,7 @@ impl Model {
                 reason: Reason::WaitingForCapacity,
                 message: error.message.clone(),
             };
-            self.memory.failures.failed(Effect::making(Part::Sender), failure, 0.5);
+            self.fail(Effect::making(Part::Sender), failure);
             return self.memory.beside.start_finished(Err(error));
         }
         assert_eq!(self.active_egresses(), 0, "a second egress is started");
