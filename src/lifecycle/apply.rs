@@ -231,7 +231,11 @@ impl Pass<'_> {
         let Some(endpoint) = &self.observed.endpoint else {
             return Err(CompositorError::Unreachable("its pod has no address".into()).into());
         };
-        self.context.world.compositor.sender(endpoint, &SenderRequest { rtmp, ..SenderRequest::default() }).await?;
+        self.context
+            .world
+            .compositor
+            .sender(endpoint, &SenderRequest { rtmp, ..SenderRequest::default() })
+            .await?;
         Ok(())
     }
 

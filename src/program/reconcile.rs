@@ -107,6 +107,7 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
     let pass = Pass { context, identity: &identity, object, desired: &desired, endpoint: &endpoint, now };
     // A newer TAKE does not wait for the answer to this one.
     let said = tokio::select! {
+        biased;
         said = pass.look_and_send(&pod.name, &mut memory) => said.ok_or(LOOK),
         () = world.objects.superseded(object) => Err(Duration::ZERO),
     };

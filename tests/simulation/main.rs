@@ -1,0 +1,43 @@
+//! The whole of both lanes in a deterministic simulation: the real code against models of the API server, the kubelet,
+//! the compositor, LiveKit and Mux, on virtual time, from one seed.
+
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod compositor;
+#[cfg(test)]
+mod coverage;
+#[cfg(test)]
+mod dice;
+#[cfg(test)]
+mod director;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod happy;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod kubelet;
+#[cfg(test)]
+mod land;
+#[cfg(test)]
+mod livekit;
+#[cfg(test)]
+mod livekit_api;
+#[cfg(test)]
+mod mux;
+#[cfg(test)]
+mod operator;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod viewer;
+#[cfg(test)]
+mod witness;
