@@ -25,8 +25,10 @@ pub const TWO_SENDERS: u64 = 1_000;
 pub const TWO_PODS: u64 = 1_000;
 /// After a limit or an end for this long the session may not be marked as ended.
 pub const END_IS_LATCHED: u64 = 30_000;
+/// For this long a stream may take ingest that nobody wants.
+pub const OPEN_STREAM: u64 = 90_000;
 /// For this long nothing may be on air for an object that wants it, in fair weather.
-pub const DARK: u64 = 60_000;
+pub const DARK: u64 = 50_000;
 /// Within so many passes in fair weather the world equals the manifest.
 pub const PASSES_UNTIL_STABLE: u64 = 400;
 /// So many passes of a stable object bring no action, no write and no Event.

@@ -45,6 +45,10 @@ pub struct Said {
 #[derive(Default)]
 pub struct Director {
     pub said: BTreeMap<String, Said>,
+    /// By token id.
+    pub mux_secrets: BTreeMap<String, String>,
+    /// Secrets as they were made.
+    pub secrets: BTreeMap<Key, crate::cluster::StoredSecret>,
 }
 
 /// A service with two cameras.
@@ -261,7 +265,9 @@ impl Land {
     pub fn make_secret(&mut self, key: (&str, &str), pairs: &[(&str, &str)]) {
         let data = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let secret = crate::cluster::StoredSecret { data, owner: None };
-        self.cluster.secrets.insert((key.0.to_owned(), key.1.to_owned()), secret);
+        let key = (key.0.to_owned(), key.1.to_owned());
+        self.director.secrets.insert(key.clone(), secret.clone());
+        self.cluster.secrets.insert(key, secret);
         for (name, value) in pairs {
             if name.contains("SECRET") {
                 self.watch.secrets.push((*value).to_owned());

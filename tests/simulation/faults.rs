@@ -183,6 +183,8 @@ pub struct Faults {
     pub silent: BTreeMap<Party, u64>,
     /// One call that hangs each time, for whom: a part of its key.
     pub hanging: Option<(Party, String)>,
+    /// What happens to each call of a site.
+    pub always: Option<(Site, Fault)>,
     /// Every write of a status finds another writer's before it.
     pub second_writer: bool,
     dice: Dice,
@@ -205,6 +207,7 @@ impl Faults {
             in_a_row: BTreeMap::new(),
             silent: BTreeMap::new(),
             hanging: None,
+            always: None,
             second_writer: false,
             dice: Dice::new(seed ^ 0xfa17),
             last: BTreeMap::new(),
@@ -223,6 +226,7 @@ impl Faults {
         self.plan.clear();
         self.silent.clear();
         self.hanging = None;
+        self.always = None;
         self.second_writer = false;
         self.crashes = false;
         self.fair = true;
@@ -255,6 +259,9 @@ impl Faults {
 
     fn choose(&mut self, site: Site, key: &str, point: u64, now: u64) -> Option<Fault> {
         if let Some(fault) = self.plan.remove(&point) {
+            return Some(fault);
+        }
+        if let Some((_, fault)) = self.always.filter(|(always, _)| *always == site) {
             return Some(fault);
         }
         if self.silent.get(&site.party()).is_some_and(|until| now < *until) {

@@ -48,6 +48,14 @@ pub enum Invariant {
     Left,
     /// A provider refused requests of ours with 429.
     TooMany,
+    /// A stream takes ingest and nobody wants that.
+    OpenStream,
+    /// A stream is made for an object that is over.
+    NeedlessStream,
+    /// An egress is stopped while LiveKit still tries to reach Mux again.
+    Impatient,
+    /// A room's name means two rooms.
+    RoomReused,
 }
 
 /// One that did not hold.
@@ -76,6 +84,10 @@ pub struct Watch {
     pub up_since: Option<u64>,
     /// The caches are whole again since then.
     pub caches_good_since: u64,
+    /// A start was in doubt, or its process died, last then.
+    pub doubt_at: Option<u64>,
+    /// Rooms that the operator deleted, by name, and the sid that it last made.
+    pub deleted_rooms: BTreeSet<String>,
 }
 
 impl Watch {
@@ -137,7 +149,9 @@ impl Land {
             self.check_rooms(&uid, &key, wanted, kubernetes && livekit);
             self.check_streams(&uid, &key, kubernetes && mux);
             let all = kubernetes && mux && livekit && self.is_fair(Party::Pod);
-            self.check_air(&uid, &key, wanted, kubernetes, all);
+            let pods = kubernetes && livekit && self.is_fair(Party::Pod);
+            self.check_air(&uid, &key, wanted, (kubernetes, pods, all));
+            self.check_open_stream(&uid, &key, wanted, kubernetes && mux);
             self.check_latch(&uid, &key, wanted, kubernetes && mux && livekit);
             self.check_takes(&uid, &key, wanted, kubernetes && self.is_fair(Party::Pod));
         }
@@ -168,6 +182,9 @@ impl Land {
         if senders == 0 && self.watch.since.is_empty() {
             return;
         }
+        let gone = self.cluster.object(uid).is_none() && self.director.said[uid].deleted;
+        let words = "the object is gone and a sender of its runs";
+        self.lasts(Invariant::Left, &key.1, gone && senders > 0, bounds::TWO_SENDERS, words);
         self.lasts(Invariant::OneSender, &key.1, senders > 1, bounds::TWO_SENDERS, "two senders run");
         let unwanted = self.connected(uid) && wanted != State::Live && fair && !self.waits_for_pause(uid);
         self.lasts(
@@ -230,7 +247,7 @@ impl Land {
     }
 
     pub fn streams(&self, uid: &str) -> usize {
-        let marker = format!("memorialstream/{}/{uid}", crate::operator::CLUSTER);
+        let marker = marker(uid);
         let streams = self.mux.values().flat_map(|one| one.model.streams());
         streams.filter(|stream| !stream.deleted && stream.passthrough.as_deref() == Some(&*marker)).count()
     }
@@ -245,7 +262,23 @@ impl Land {
         self.lasts(Invariant::OneStream, &key.1, streams > 1 && fair, bounds::DUPLICATE, "two streams exist");
     }
 
-    fn check_air(&mut self, uid: &str, key: &Key, wanted: State, kubernetes: bool, all: bool) {
+    fn check_open_stream(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        let idle = matches!(wanted, State::Idle | State::Ended) && fair && !self.waits_for_pause(uid);
+        let open = idle && self.secret_is_good(uid) && {
+            let marker = marker(uid);
+            self.mux.values().flat_map(|one| one.model.streams()).any(|stream| {
+                !stream.deleted
+                    && stream.status != "disabled"
+                    && stream.passthrough.as_deref() == Some(&*marker)
+            })
+        };
+        let words = "a stream takes ingest and nobody wants that";
+        self.lasts(Invariant::OpenStream, &key.1, open, bounds::OPEN_STREAM, words);
+    }
+
+    /// `fair`: Kubernetes; that, LiveKit and the pods; all.
+    fn check_air(&mut self, uid: &str, key: &Key, wanted: State, fair: (bool, bool, bool)) {
+        let (kubernetes, pods, all) = fair;
         let sight = self.sight(key);
         let status = self.cluster.objects.get(key).and_then(|object| object.status.as_ref());
         let on_air = status
@@ -260,14 +293,18 @@ impl Land {
         let words = format!("OnAir is True and mourners see {sight:?}");
         self.lasts(Invariant::OnAirLies, &key.1, lies, bounds::ON_AIR_LIES, &words);
         let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;
+        let lag = self.mux.values().map(|one| one.model.settings().list_lag_seconds).max().unwrap_or(0);
         self.lasts(
             Invariant::OnAirDoubts,
             &key.1,
             doubts,
-            bounds::ON_AIR_DOUBTS,
+            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
             "OnAir is False and mourners see Program",
         );
-        let possible = all && self.can_be_on_air(uid);
+        // What was on air already needs no answer of Mux's.
+        let was_live = self.watch.milestones.contains_key(&(uid.to_owned(), "seen"));
+        let no_doubt = self.watch.doubt_at.is_none_or(|at| now > at + 150_000);
+        let possible = no_doubt && (all || pods && was_live) && self.can_be_on_air(uid);
         let dark = possible && wanted == State::Live && !sees;
         self.lasts(Invariant::Dark, &key.1, dark, bounds::DARK, "nothing is on air that could be");
     }
@@ -345,4 +382,8 @@ impl Land {
             behind && fair && matches!(wanted, State::Live | State::Standby) && self.secret_is_good(uid);
         self.lasts(Invariant::LateTake, &key.1, bad, 8_000, "a change did not reach the pod");
     }
+}
+
+fn marker(uid: &str) -> String {
+    format!("memorialstream/{}/{uid}", crate::operator::CLUSTER)
 }

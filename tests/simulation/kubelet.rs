@@ -127,17 +127,13 @@ impl Land {
             Some(before) if !first => (before.ip.clone(), before.restarts + 1),
             _ => (format!("10.0.{}.{}", self.kubelet.addresses / 250, self.kubelet.addresses % 250), 0),
         };
-        let boot = mounted.get(BOOT_FILE).and_then(|text| Boot::read(text, self.kubelet.protocol));
-        let container = Compositor::new(
-            key.clone(),
-            uid,
-            ip.clone(),
-            restarts,
-            mounted,
-            boot,
-            self.now,
-            self.kubelet.protocol,
-        );
+        let protocol = match self.kubelet.containers.get(key) {
+            Some(before) if !first => before.protocol,
+            _ => self.kubelet.protocol,
+        };
+        let boot = mounted.get(BOOT_FILE).and_then(|text| Boot::read(text, protocol));
+        let container =
+            Compositor::new(key.clone(), uid, ip.clone(), restarts, mounted, boot, self.now, protocol);
         let publishes = container.document.is_some();
         self.kubelet.containers.insert(key.clone(), container);
         self.note(|| format!("container of {} runs, restart {restarts}", key.1));

@@ -39,6 +39,8 @@ pub struct Land {
     pub watch: Watch,
     pub coverage: Coverage,
     pub log: Log,
+    /// Mux's ingest takes nobody.
+    pub ingest_down: bool,
     /// Operators that died and were not started again.
     pub crashed: Vec<u32>,
     timers: BTreeMap<(u64, u64), Due>,
@@ -62,6 +64,7 @@ impl Land {
             watch: Watch::default(),
             coverage: Coverage::default(),
             log: Log::default(),
+            ingest_down: false,
             crashed: Vec::new(),
             timers: BTreeMap::new(),
             serial: 0,
@@ -121,6 +124,9 @@ impl Land {
         let now = self.now;
         let fault = self.faults.strike(site, key, now);
         if let Some(fault) = fault {
+            if site == Site::StartEgress && !matches!(fault, Fault::Lost | Fault::TooMany) {
+                self.watch.doubt_at = Some(now);
+            }
             self.note(|| format!("{fault:?} at {site:?} {key}"));
         }
         (fault, 1 + luck % site.slowest())

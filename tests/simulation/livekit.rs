@@ -46,6 +46,8 @@ pub struct EgressRecord {
     pub worker: Option<usize>,
     /// Whose object asked for it; absent: somebody else did.
     pub uid: Option<String>,
+    /// When its connection broke.
+    pub dropped_at: Option<u64>,
     attempts: u64,
 }
 
@@ -206,6 +208,7 @@ impl Land {
             connection: None,
             worker: Some(worker),
             uid,
+            dropped_at: None,
             attempts: 0,
         };
         server.egresses.insert(id.clone(), record);
@@ -273,7 +276,11 @@ impl Land {
         }
         let key = record.url.rsplit('/').next().unwrap_or_default().to_owned();
         let name = format!("{id}#{}", record.attempts);
-        let uid = record.uid.clone().unwrap_or_default();
+        let Some(uid) = record.uid.clone() else {
+            // Somebody else's goes somewhere else.
+            record.connection = Some(name);
+            return;
+        };
         match self.publish(&key, &name, &uid) {
             Ok(()) => {
                 if let Some(record) = self.livekit.get_mut(url).and_then(|server| server.egresses.get_mut(id))
@@ -313,6 +320,7 @@ impl Land {
             return;
         };
         record.connection = None;
+        record.dropped_at = Some(now);
         if record.runs() && record.status == EgressStatus::Active {
             let (url, id) = (url.to_owned(), id.to_owned());
             self.after(500, move |land| land.egress_connects(&url, &id, false, now));

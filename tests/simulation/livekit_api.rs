@@ -11,6 +11,7 @@ use memorialstream_operator::providers::livekit::{
 use memorialstream_operator::providers::{Cause, ErrorClass, Provider, ProviderError, Result};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,6 +28,17 @@ fn error(operation: &'static str, class: ErrorClass, message: &str) -> ProviderE
 }
 
 impl Project {
+    /// An answer that the server gives of its own accord. Somebody has to look at the time meanwhile.
+    async fn arrives<T>(&self, mut answer: oneshot::Receiver<T>) -> T {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(self.process.universe.land());
+            if let Ok(answer) = answer.try_recv() {
+                return answer;
+            }
+        }
+    }
+
     /// `starts`: doing it twice makes two things.
     async fn call<T: Send>(
         &self,
@@ -158,9 +170,11 @@ impl LiveKitApi for Project {
             let free = server.is_some_and(|server| server.workers.iter().any(Option::is_none));
             (server.map_or(0, |server| server.slow), free)
         };
-        // The server looks for a worker for some seconds before it says that there is none.
+        // The server looks for a worker for some seconds before it says that there is none. It goes on when its caller
+        // does not.
         let wait = if capacity { 300 + slow } else { 7_000 };
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let (answers, answer) = oneshot::channel();
+        let request = request.clone();
         self.call(call, START_TIMEOUT, |land, url| {
             if land.livekit[url].too_old {
                 let old =
@@ -168,21 +182,28 @@ impl LiveKitApi for Project {
                 return Err(ProviderError { cause: Some(Cause::ServerTooOld), ..old });
             }
             land.coverage.action("StartEgress");
-            let uid = land.egress_is_started(request, url);
-            let room = &request.room;
-            let started =
-                land.start_egress(url, room, &request.participant_identity, request.rtmp_url.reveal(), uid);
-            let Some(id) = started else {
-                let busy = error(
-                    "start_program_egress",
-                    ErrorClass::Busy,
-                    "LiveKit has no egress worker that is free",
-                );
-                return Err(ProviderError { cause: Some(Cause::NoCapacity), ..busy });
-            };
-            Ok(egress(&id, &land.livekit[url].egresses[&id]))
+            let uid = land.egress_is_started(&request, url);
+            let url = url.to_owned();
+            land.after(wait, move |land| {
+                let (room, identity) = (&request.room, &request.participant_identity);
+                let started = land.start_egress(&url, room, identity, request.rtmp_url.reveal(), uid);
+                // Nobody waits for it when its caller died.
+                drop(answers.send(started.map(|id| egress(&id, &land.livekit[&url].egresses[&id]))));
+            });
+            Ok(())
         })
-        .await
+        .await?;
+        match tokio::time::timeout(START_TIMEOUT, self.arrives(answer)).await {
+            Ok(Some(egress)) => Ok(egress),
+            Ok(None) => {
+                let message = "LiveKit has no egress worker that is free";
+                let busy = error("start_program_egress", ErrorClass::Busy, message);
+                Err(ProviderError { cause: Some(Cause::NoCapacity), ..busy })
+            }
+            Err(_) => {
+                Err(error("start_program_egress", ErrorClass::InDoubt, "LiveKit did not answer in time"))
+            }
+        }
     }
 
     async fn egresses(&self, room: Option<&str>, active_only: bool) -> Result<Vec<Egress>> {

@@ -16,11 +16,17 @@ mod dice;
 #[cfg(test)]
 mod director;
 #[cfg(test)]
+mod enumerate;
+#[cfg(test)]
+mod environment;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod happy;
 #[cfg(test)]
 mod invariants;
+#[cfg(test)]
+mod known;
 #[cfg(test)]
 mod kubelet;
 #[cfg(test)]
@@ -32,9 +38,15 @@ mod livekit_api;
 #[cfg(test)]
 mod mux;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

@@ -112,6 +112,10 @@ impl Transport for Wire {
                     br#"{"error":{"type":"internal_error","messages":["Internal server error"]}}"#.to_vec();
                 Ok(Answer { status: 503, retry_after: None, request_id: None, body })
             }
+            Err(Broken::Failed(Fault::Refused)) => {
+                let body = br#"{"error":{"type":"invalid_parameters","messages":["no"]}}"#.to_vec();
+                Ok(Answer { status: 400, retry_after: None, request_id: None, body })
+            }
             Err(Broken::Failed(Fault::ReplyLost)) => Err(Interruption::BrokeOff { host }),
             Err(Broken::Failed(_)) => {
                 Err(Interruption::NotReached { host, cause: "Connection refused".into() })
@@ -163,7 +167,7 @@ impl Land {
     }
 
     /// Encoders that Mux cut off hear of it.
-    fn settle_mux(&mut self, token: &str) {
+    pub fn settle_mux(&mut self, token: &str) {
         let Some(environment) = self.mux.get_mut(token) else { return };
         for Effect::DropEncoder { connection } in environment.model.take_effects() {
             let Some(environment) = self.mux.get_mut(token) else { return };
@@ -178,6 +182,9 @@ impl Land {
 
     /// An encoder connects with a key.
     pub fn publish(&mut self, key: &str, name: &str, uid: &str) -> Result<(), String> {
+        if self.ingest_down {
+            return Err("connection refused".into());
+        }
         let (now, tokens) = (self.time(), self.mux.keys().cloned().collect::<Vec<_>>());
         for token in tokens {
             let Some(environment) = self.mux.get_mut(&token) else { continue };

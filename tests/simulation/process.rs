@@ -56,6 +56,7 @@ impl Process {
         if self.alive.swap(false, Ordering::Relaxed) {
             let id = self.id;
             land.note(|| format!("operator {id} dies"));
+            land.watch.doubt_at = Some(land.now);
             land.crashed.push(id);
         }
     }

@@ -95,6 +95,7 @@ impl Stage {
                 let pairs = credentials(token, livekit);
                 let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, &**value)).collect();
                 land.make_secret(place, &pairs);
+                land.director.mux_secrets.insert(token.to_owned(), pairs[4].1.to_owned());
                 let server = LiveKitServer::new(pairs[1].1, pairs[2].1, 2);
                 land.livekit.insert(livekit.to_owned(), server);
                 let environment = MuxEnvironment::new(&land, token, pairs[4].1, Settings::default());
@@ -173,9 +174,10 @@ impl Stage {
 
     /// Nothing more goes wrong; the world must become what the manifests say, and then nothing may move.
     pub async fn settle(&mut self, quiet: u64) -> u64 {
-        {
-            let mut land = self.land();
-            land.heal();
+        self.land().heal();
+        self.land().hold_the_specs();
+        if let Some(process) = self.process() {
+            process.watches_are_good();
         }
         let calm_from = self.land().now;
         let passes = |land: &Land| land.watch.passes.values().copied().max().unwrap_or(0);
@@ -222,9 +224,12 @@ impl Land {
     /// Whatever was broken is whole again, and nothing more breaks than a call now and then.
     pub fn heal(&mut self) {
         self.faults.calm();
+        self.cluster.secrets.extend(self.director.secrets.clone());
         if self.kubelet.lost {
             self.lose_node(false);
         }
+        self.clock_step = 0;
+        self.ingest_down = false;
         self.kubelet.full = false;
         self.kubelet.no_image = false;
         self.kubelet.slow = 0;
@@ -243,7 +248,25 @@ impl Land {
         for uid in uids {
             self.pause(&uid, false);
         }
+        let impostor = ("evil".to_owned(), "impostor".to_owned());
+        let now = self.now;
+        self.kubelet.containers.remove(&impostor);
+        self.cluster.remove_pod(now, &impostor);
+        self.others_egresses_end();
         self.note(|| "everything is whole again".into());
+    }
+
+    /// From now on neither people nor the time change what is wanted.
+    fn hold_the_specs(&mut self) {
+        let uids: Vec<String> = self.director.said.keys().cloned().collect();
+        for uid in uids {
+            let wanted = self.wanted(&uid);
+            self.say(&uid, |spec| {
+                spec.state = Some(wanted);
+                spec.schedule = None;
+                spec.limits = None;
+            });
+        }
     }
 
     /// What moves: writes, Events, and calls that change something.
@@ -288,7 +311,9 @@ impl Land {
         let status = object.status.clone().unwrap_or_default();
         let runs = usize::from(matches!(wanted, State::Live | State::Standby));
         let sends = usize::from(wanted == State::Live);
-        if (streams, rooms, pods, senders) != (1, runs, runs, sends) {
+        // A stream that somebody deleted is not made again for what is over.
+        let stream_is_right = streams == 1 || wanted == State::Ended && streams == 0;
+        if !stream_is_right || (rooms, pods, senders) != (runs, runs, sends) {
             return Some(format!("{wanted:?} is wanted, and there are {counted}: {:?}", status.message));
         }
         if status.state != Some(wanted) || status.observed_generation != object.metadata.generation {

@@ -8,6 +8,7 @@ use crate::land::Land;
 use k8s_openapi::api::core::v1::Pod;
 use memorialstream_compositor_protocol::{ControlDocument, RtmpDestination};
 use memorialstream_operator::api::names::FINALIZER;
+use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamStatus};
 use memorialstream_operator::providers::livekit::{LiveKitCredentials, ProgramEgress};
 use memorialstream_operator::providers::mux::Call;
@@ -205,8 +206,20 @@ impl Land {
 
     pub fn egress_is_stopped(&mut self, url: &str, id: &str) {
         let record = self.livekit.get(url).and_then(|server| server.egresses.get(id));
-        if record.is_some_and(|record| record.uid.is_none()) {
-            self.violated(Invariant::Foreign, id, "an egress of somebody else's is stopped");
+        let Some(record) = record else { return };
+        let tries = record.runs()
+            && record.connection.is_none()
+            && record.dropped_at.is_some_and(|at| self.now < at + 30_000);
+        match record.uid.clone() {
+            None => self.violated(Invariant::Foreign, id, "an egress of somebody else's is stopped"),
+            Some(uid) if tries && self.wanted(&uid) == State::Live => {
+                self.violated(
+                    Invariant::Impatient,
+                    id,
+                    "an egress is stopped that still tries to reach Mux again",
+                );
+            }
+            Some(_) => {}
         }
     }
 
@@ -216,9 +229,13 @@ impl Land {
         if recorded.as_deref() != Some(name) {
             self.violated(Invariant::RecordFirst, &uid, "a room is made that no record names");
         }
+        if self.watch.deleted_rooms.contains(name) {
+            self.violated(Invariant::RoomReused, &uid, format!("room {name} was deleted and is made again"));
+        }
     }
 
     pub fn room_is_deleted(&mut self, name: &str) {
+        self.watch.deleted_rooms.insert(name.to_owned());
         let known = uid_of_room(name).is_some_and(|uid| self.director.said.contains_key(uid));
         if !known {
             self.violated(Invariant::Foreign, name, "a room of somebody else's is deleted");
@@ -265,6 +282,10 @@ impl Land {
             let recorded = self.cluster.object(&uid).and_then(|object| object.status.clone()?.mux?.creating);
             if recorded.is_none() {
                 self.violated(Invariant::RecordFirst, &uid, "a stream is made that no record names");
+            }
+            let was_live = self.director.said.get(&uid).is_some_and(|said| said.was_live.is_some());
+            if was_live && self.wanted(&uid) == State::Ended {
+                self.violated(Invariant::NeedlessStream, &uid, "a stream is made for an object that is over");
             }
             let account = self.director.said.get(&uid).map(|said| said.account.token_id.clone());
             if account.as_deref() != Some(&**token) {
