@@ -181,8 +181,8 @@ impl Land {
         }
         let Some(destination) = sender.destination.clone() else { return };
         sender.attempts += 1;
-        let name = format!("{}#{}", key.1, sender.attempts);
         let uid = container.uid.clone();
+        let name = format!("{}#{}", key.1, self.next_serial());
         let published = self.publish(destination.stream_key.reveal(), &name, &uid);
         let Some(container) = self.kubelet.containers.get_mut(key) else { return };
         match published {

@@ -28,6 +28,8 @@ const ACTIONS: [&str; 16] = [
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
     pub actions: BTreeMap<&'static str, u64>,
+    /// In order.
+    pub order: Vec<&'static str>,
     pub reasons: BTreeSet<String>,
     pub struck: BTreeMap<(Site, Fault), u64>,
     pub called: BTreeMap<Site, u64>,
@@ -38,6 +40,7 @@ pub struct Coverage {
 impl Coverage {
     pub fn action(&mut self, action: &'static str) {
         *self.actions.entry(action).or_default() += 1;
+        self.order.push(action);
     }
 
     pub fn add(&mut self, other: &Self) {

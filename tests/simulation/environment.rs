@@ -67,6 +67,17 @@ impl Land {
         environment.model.set_settings(limits);
     }
 
+    pub fn somebody_makes_a_stream(&mut self, token: &str, passthrough: &str) {
+        let now = self.time();
+        let Some(secret) = self.director.mux_secrets.get(token).cloned() else { return };
+        let Some(environment) = self.mux.get_mut(token) else { return };
+        let credentials = Credentials { token_id: token.into(), token_secret: Secret::new(secret) };
+        let mut request = Request::new(Method::Post, "/video/v1/live-streams", credentials);
+        request.body =
+            format!(r#"{{"passthrough":"{passthrough}","playback_policies":["public"]}}"#).into_bytes();
+        environment.model.request(now, &request);
+    }
+
     pub fn lists_lag(&mut self, token: &str, seconds: u32) {
         let Some(environment) = self.mux.get_mut(token) else { return };
         let mut settings = environment.model.settings().clone();

@@ -245,6 +245,9 @@ impl Land {
 
     /// The node is cut off, and all that runs there stops without a word; or it comes back.
     pub fn lose_node(&mut self, lost: bool) {
+        if self.kubelet.lost == lost {
+            return;
+        }
         self.kubelet.lost = lost;
         self.note(|| format!("node lost: {lost}"));
         let keys: Vec<Key> = self.cluster.pods.keys().cloned().collect();

@@ -132,7 +132,8 @@ impl Land {
         let Some(found) = self.livekit.get_mut(url).and_then(|server| server.rooms.get_mut(room)) else {
             return false;
         };
-        if let Some(Who::Program(older)) = found.participants.insert(identity.to_owned(), who) {
+        let before = found.participants.insert(identity.to_owned(), who.clone());
+        if let Some(Who::Program(older)) = before.filter(|before| *before != who) {
             self.program_is_out(&older, true);
         }
         if identity == PROGRAM_IDENTITY {

@@ -50,6 +50,8 @@ mod random;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod transitions;
+#[cfg(test)]
 mod viewer;
 #[cfg(test)]
 mod witness;

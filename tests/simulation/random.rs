@@ -260,6 +260,9 @@ pub struct Sum {
     pub schedules: u64,
     pub coverage: Coverage,
     pub largest: (u64, u64),
+    /// Milliseconds of virtual time, and calls.
+    pub time: u64,
+    pub calls: u64,
     /// Every invariant that was broken: how often, and first of all by which seed.
     pub broken: BTreeMap<Invariant, (u64, Violation)>,
     pub wrong: Vec<Violation>,
@@ -280,6 +283,8 @@ pub fn many(first: u64, time: Duration, most: u64) -> Sum {
                     let outcome = schedule(seed, false);
                     let mut sum = sum.lock().unwrap();
                     sum.schedules += 1;
+                    sum.time += outcome.now;
+                    sum.calls += outcome.points;
                     sum.coverage.add(&outcome.coverage);
                     sum.largest = sum.largest.max((outcome.passes, seed));
                     for violation in &outcome.violations {
@@ -310,6 +315,8 @@ fn random_schedules_break_nothing() {
         "{} schedules, {rate:.0} a second; largest B: {} passes, seed {}",
         sum.schedules, sum.largest.0, sum.largest.1
     );
+    let each = |all: u64| all / sum.schedules.max(1);
+    println!("{} s of virtual time and {} calls each", each(sum.time) / 1000, each(sum.calls));
     for (invariant, (count, first)) in &sum.broken {
         println!(
             "{count:>6} {invariant:?}, for instance seed {} at {} s: {} {}",

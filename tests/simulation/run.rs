@@ -194,9 +194,11 @@ impl Stage {
             self.step().await;
         }
         let spent = passes(&self.land()) - begin;
-        // What fails now and then would be written down: that ends too.
+        // What failed last may still be written down, and that it is over, too.
         self.land().faults.rate = 0;
-        self.pass_time(65_000).await;
+        let last = self.land().faults.last.values().copied().max().unwrap_or(0);
+        let now = self.land().now;
+        self.pass_time((last + 140_000).saturating_sub(now).max(20_000)).await;
         let before = self.land().moves();
         let begin = passes(&self.land());
         let most = self.land().now + quiet * 6_500;
