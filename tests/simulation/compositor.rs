@@ -351,16 +351,11 @@ fn sender_status(sender: &Sender, old: bool) -> SenderStatus {
         },
         attempts: sender.attempts,
         error: sender.error.clone(),
-        destination: sender
-            .destination
-            .as_ref()
-            .filter(|_| !old)
-            .map(fingerprint),
+        destination: sender.destination.as_ref().filter(|_| !old).map(fingerprint),
         revision: sender.revision,
         media_taken: (connected && !old).then_some(MediaTaken { bytes: 1, age_milliseconds: 20 }),
     }
 }
-
 
 fn unreachable() -> CompositorError {
     CompositorError::Unreachable("cannot connect".into())

@@ -149,7 +149,8 @@ async fn refused_update_holds_the_end(stage: &mut Stage) {
         let time = stage.land().time().checked_add(SignedDuration::from_secs(seconds)).unwrap();
         Some(crate::cluster::time(time))
     };
-    spec.schedule = Some(Schedule { live_at: at(0), end_at: at(75), ..Schedule::default() });
+    spec.schedule =
+        Some(Schedule { live_at: at(0), end_at: at(75), overrun_minutes: Some(0), ..Schedule::default() });
     stage.land().make(&jane(), JANE, spec, operators_account(), None);
     stage.reaches(State::Live, 60_000).await.expect("Live");
     stage.land().faults.always = Some((Site::UpdateStream, Fault::Refused));

@@ -6,7 +6,7 @@ use super::store::{Site, build_if_missing, lock};
 use crate::folders::Cache;
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const NAME: &str = "gitops";
