@@ -6,7 +6,7 @@ use super::store::{Site, build_if_missing, lock};
 use crate::folders::Cache;
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 const NAME: &str = "gitops";
@@ -64,6 +64,7 @@ fn build(site: &Site) -> Result<()> {
 mod tests {
     use super::*;
     use crate::parts::go::KUBERNETES;
+    use std::path::Path;
 
     #[test]
     fn the_module_is_built_with_the_kubernetes_that_the_lab_runs() {
