@@ -1,13 +1,11 @@
 //! The MemorialStream operator: takes memorial services live.
 
-pub mod accounts;
+pub mod adapters;
 pub mod api;
-pub mod clock;
-pub mod credentials;
-pub mod kubernetes;
+pub mod lifecycle;
 pub mod program;
 pub mod providers;
 pub mod run;
-pub mod stream;
+pub mod service;
 pub mod token;
 pub mod world;

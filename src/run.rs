@@ -1,17 +1,22 @@
 //! Runs both lanes as controllers on shared caches until the process is told to stop.
 
-use crate::accounts::{LiveKitAccounts, MuxAccounts};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::compositor::CompositorClient;
+use crate::adapters::kubernetes::{KubernetesObjects, KubernetesPods, KubernetesSecrets, cluster_id};
+use crate::adapters::livekit::LiveKit;
+use crate::adapters::mux::Mux;
+use crate::adapters::viewer::HttpViewer;
 use crate::api::MemorialStream;
-use crate::clock::SystemClock;
-use crate::credentials::{CredentialsInUse, DefaultSecret};
-use crate::kubernetes::KubernetesStore;
-use crate::program::client::CompositorClient;
-use crate::program::lane::ProgramLane;
-use crate::stream::lane::{Lane, Memories};
-use crate::stream::plan::Timings;
-use crate::stream::pod::{PodTemplate, UID_LABEL};
-use crate::stream::slugs::Slugs;
-use crate::world::{StoreError, World};
+use crate::lifecycle;
+use crate::lifecycle::context::Memories;
+use crate::lifecycle::plan::Timings;
+use crate::lifecycle::slugs::Slugs;
+use crate::program;
+use crate::providers::mux::HttpTransport;
+use crate::service::credentials::{CredentialsInUse, DefaultSecret};
+use crate::service::pod::{PodTemplate, UID_LABEL};
+use crate::service::trigger::asked;
+use crate::world::{KubernetesError, World};
 use anyhow::Context;
 use futures::{FutureExt, StreamExt, channel::mpsc, future};
 use k8s_openapi::api::core::v1::Pod;
@@ -21,7 +26,6 @@ use kube::runtime::reflector::{self, ReflectHandle};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -57,15 +61,21 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         ((subscribe_streams()?, subscribe_pods()?), (subscribe_streams()?, subscribe_pods()?));
 
     let (changed, changes) = watch::channel(());
-    let (all_streams, all_pods) = (streams.clone(), pods.clone());
-    let store = KubernetesStore::new(client.clone(), all_streams, all_pods, changes, settings.cluster_id)
-        .await
-        .context("read the UID of the namespace kube-system; give --cluster-id if that is not allowed")?;
+    let cluster_id = match settings.cluster_id {
+        Some(cluster_id) => cluster_id,
+        None => cluster_id(&client)
+            .await
+            .context("read the UID of the namespace kube-system; give --cluster-id if that is not allowed")?,
+    };
+    let transport = HttpTransport::new().context("set up the client of Mux")?;
     let world = World {
         clock: Arc::new(SystemClock),
-        store: Arc::new(store),
-        mux: Arc::new(MuxAccounts::default()),
-        livekit: Arc::new(LiveKitAccounts::default()),
+        objects: Arc::new(KubernetesObjects::new(client.clone(), streams.clone(), changes)),
+        secrets: Arc::new(KubernetesSecrets::new(client.clone())),
+        pods: Arc::new(KubernetesPods::new(client.clone(), pods.clone())),
+        mux: Arc::new(Mux::new(Arc::new(transport))),
+        livekit: Arc::new(LiveKit::over_http()),
+        viewer: Arc::new(HttpViewer::new().map_err(|error| anyhow::anyhow!("set up the viewer: {error}"))?),
         compositor: Arc::new(CompositorClient::new().context("set up the client of compositor pods")?),
     };
 
@@ -83,8 +93,9 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
 
     let (wake, woken) = mpsc::unbounded();
     let in_use = CredentialsInUse::default();
-    let lane = Lane {
+    let lane = lifecycle::Context {
         world: world.clone(),
+        cluster_id: cluster_id.into(),
         default_secret: settings.default_secret.clone(),
         in_use: in_use.clone(),
         pod_template: settings.pod_template,
@@ -93,8 +104,12 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         memories: Memories::default(),
         slugs: Slugs::default(),
     };
-    let program_lane =
-        ProgramLane { world, default_secret: settings.default_secret, in_use, memories: Arc::default() };
+    let program_lane = program::Context {
+        world,
+        default_secret: settings.default_secret,
+        in_use,
+        memories: program::Memories::default(),
+    };
 
     // A lane starts once both caches are filled: an empty cache of pods would look like a missing compositor.
     let filled = {
@@ -105,25 +120,28 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         .reconcile_on(woken)
         .graceful_shutdown_on(stop())
         .run(
-            move |object, lane: Arc<Lane>| {
+            move |object, context: Arc<lifecycle::Context>| {
                 let filled = filled.clone();
                 async move {
                     filled.await;
-                    lane.reconcile(&object).await
+                    lifecycle::reconcile(&context, &object).await
                 }
             },
             |object, error, _| retry("life-cycle", &object, error),
             Arc::new(lane),
         )
         .for_each(|_| future::ready(()));
-    let fast = controller(fast, streams)
-        .graceful_shutdown_on(stop())
-        .run(
-            |object, lane: Arc<ProgramLane>| async move { lane.reconcile(&object).await },
-            |object, error, _| retry("program", &object, error),
-            Arc::new(program_lane),
-        )
-        .for_each(|_| future::ready(()));
+    let fast =
+        controller(fast, streams)
+            .graceful_shutdown_on(stop())
+            .run(
+                |object, context: Arc<program::Context>| async move {
+                    program::reconcile(&context, &object).await
+                },
+                |object, error, _| retry("program", &object, error),
+                Arc::new(program_lane),
+            )
+            .for_each(|_| future::ready(()));
 
     tracing::info!("running");
     tokio::select! {
@@ -150,21 +168,10 @@ fn controller(
         .with_config(Config::default().concurrency(CONCURRENCY))
 }
 
-/// Changes whenever people ask for something else.
-fn asked(object: &MemorialStream) -> u64 {
-    let metadata = &object.metadata;
-    let mut hasher = DefaultHasher::new();
-    metadata.generation.hash(&mut hasher);
-    metadata.annotations.hash(&mut hasher);
-    metadata.finalizers.hash(&mut hasher);
-    metadata.deletion_timestamp.is_some().hash(&mut hasher);
-    hasher.finish()
-}
-
-fn retry(lane: &str, object: &MemorialStream, error: &StoreError) -> Action {
+fn retry(lane: &str, object: &MemorialStream, error: &KubernetesError) -> Action {
     match error {
         // The cache is behind: the newer object is on its way.
-        StoreError::Conflict => Action::requeue(Duration::from_millis(100)),
+        KubernetesError::Conflict => Action::requeue(Duration::from_millis(100)),
         error => {
             tracing::warn!(lane, object = object.name_any(), namespace = object.namespace(), %error, "a pass failed");
             Action::requeue(Duration::from_secs(5))

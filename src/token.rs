@@ -1,18 +1,16 @@
 //! A join token for a declared camera.
 
+use crate::adapters::kubernetes::KubernetesSecrets;
 use crate::api::MemorialStream;
 use crate::api::names::camera_identity;
-use crate::credentials::{self, DefaultSecret};
-use crate::kubernetes::KubernetesStore;
-use crate::program::document;
 use crate::providers::Secret;
 use crate::providers::livekit::TokenMinter;
+use crate::service::control_document;
+use crate::service::credentials::{self, DefaultSecret};
 use anyhow::{Context, bail};
 use kube::Client;
 use kube::api::Api;
-use kube::runtime::reflector;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// With what a device joins.
 #[derive(Clone, Debug)]
@@ -42,13 +40,11 @@ pub async fn camera_token(
         let names: Vec<&str> = found.spec.cameras.iter().map(|camera| camera.name.as_str()).collect();
         bail!("{namespace}/{object} declares no camera {camera}; it declares: {}", names.join(", "));
     };
-    let (streams, _) = reflector::store();
-    let (pods, _) = reflector::store();
-    let store =
-        KubernetesStore::new(client, streams, pods, watch::channel(()).1, Some(String::new())).await?;
-    let credentials = credentials::read(&store, &found, default).await?;
+    let secrets = KubernetesSecrets::new(client);
+    let credentials = credentials::read(&secrets, &found, default).await?;
     let minter = TokenMinter::new(&credentials.livekit);
     let name = declared.display_name.as_deref().unwrap_or(camera);
-    let token = minter.camera_token(&document::room(&found), &camera_identity(camera), name, lifetime)?;
+    let token =
+        minter.camera_token(&control_document::room(&found), &camera_identity(camera), name, lifetime)?;
     Ok(CameraToken { url: credentials.livekit.url, token })
 }

@@ -5,21 +5,21 @@ mod only_a_pod;
 
 use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::api::conditions::{ConditionType, find};
-use memorialstream_operator::credentials::{CredentialsInUse, DefaultSecret};
-use memorialstream_operator::program::lane::ProgramLane;
+use memorialstream_operator::program::{Context, Memories, reconcile};
+use memorialstream_operator::service::credentials::{CredentialsInUse, DefaultSecret};
 use only_a_pod::{Answer, OnlyAPod, live_object};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a pass that hangs is waited for before the test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn lane(world: &Arc<OnlyAPod>) -> ProgramLane {
-    ProgramLane {
+fn lane(world: &Arc<OnlyAPod>) -> Context {
+    Context {
         world: world.world(),
         default_secret: DefaultSecret { namespace: "system".into(), name: "credentials".into() },
         in_use: CredentialsInUse::default(),
-        memories: Arc::default(),
+        memories: Memories::default(),
     }
 }
 
@@ -38,17 +38,17 @@ async fn a_newer_take_does_not_wait_for_the_answer_to_the_one_before() {
     world.answers(Answer::Never);
     let first = tokio::spawn({
         let lane = lane.clone();
-        async move { lane.reconcile(&asked_for(1, "lectern")).await }
+        async move { reconcile(&lane, &asked_for(1, "lectern")).await }
     });
     world.received(1).await;
     world.answers(Answer::Shown);
     world.newest_generation(2);
-    let pass = tokio::time::timeout(PATIENCE, first).await.expect("the first pass gives up");
+    let pass = tokio::time::timeout(TIMEOUT, first).await.expect("the first pass gives up");
     let action = pass.expect("no panic").expect("no write failed");
     assert_eq!(action, kube::runtime::controller::Action::requeue(Duration::ZERO));
     assert!(world.written().is_empty(), "of a TAKE that was overtaken nothing is said");
 
-    lane.reconcile(&asked_for(2, "wide")).await.expect("no write failed");
+    reconcile(&lane, &asked_for(2, "wide")).await.expect("no write failed");
     let asked: Vec<_> =
         world.documents().iter().map(|sent| (sent.generation, sent.program.sources.join(" "))).collect();
     assert_eq!(asked, [(1, "lectern".to_owned()), (2, "wide".to_owned())]);
@@ -67,10 +67,10 @@ async fn a_document_is_sent_once_and_again_to_a_pod_that_lost_it() {
     let lane = lane(&world);
     let object = asked_for(1, "lectern");
     for _ in 0..3 {
-        lane.reconcile(&object).await.expect("no write failed");
+        reconcile(&lane, &object).await.expect("no write failed");
     }
     assert_eq!(world.documents().len(), 1);
     world.restart_pod();
-    lane.reconcile(&object).await.expect("no write failed");
+    reconcile(&lane, &object).await.expect("no write failed");
     assert_eq!(world.documents().len(), 2);
 }

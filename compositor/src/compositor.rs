@@ -5,11 +5,12 @@ use crate::engine::{Engine, Opened, milliseconds};
 use crate::links::camera::{OpenSource, SourceOpener};
 use crate::links::publisher::{OnRoomDeleted, Publisher, Streams};
 use crate::links::room::Access;
-use crate::links::sender::Sender;
+use crate::links::sender::{GOODBYE, Sender};
+use crate::links::supervisor::TEARDOWN;
 use crate::metrics::Takes;
 use memorialstream_compositor_protocol::{
-    BootDocument, CompositorStatus, ControlDocument, ProgramApplied, Refusal, RefusalReason, SenderRequest,
-    SenderStatus, Shown,
+    CompositorStatus, ControlDocument, PROTOCOL_VERSION, ProgramApplied, Refusal, RefusalReason,
+    SenderRequest, SenderStatus, Shown, Video,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,15 +36,30 @@ pub struct Compositor {
     started: Instant,
 }
 
+/// The longest that [`Compositor::stop`] takes: an ingest that does not hear of the end, and a pipeline that hangs.
+pub const STOP: Duration = Duration::from_millis(GOODBYE.mseconds()).saturating_add(TEARDOWN);
+
+/// Why a compositor cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The mix failed, and how.
+    Mix(String),
+    /// Another participant joined the room as Program.
+    IdentityTaken(String),
+}
+
 /// Open cameras by name, with the identity that each was opened for.
 type Cameras = HashMap<String, (String, Box<dyn OpenSource>)>;
 
 impl Compositor {
-    /// Starts everything that `boot` asks for. It fails only when the mix itself cannot run.
-    pub fn start(boot: BootDocument, opener: Arc<dyn SourceOpener>) -> anyhow::Result<Self> {
-        let BootDocument { video, control } = boot;
+    /// Starts everything that `control` asks for. It fails when that could not be shown, or the mix itself cannot run.
+    pub fn start(
+        video: &Video,
+        control: ControlDocument,
+        opener: Arc<dyn SourceOpener>,
+    ) -> anyhow::Result<Self> {
         let room = control.room.clone();
-        let (engine, opened) = Engine::start(&video, control)?;
+        let (engine, opened) = Engine::start(video, control)?;
         let engine = Arc::new(engine);
         let streams = Streams { video: engine.video(), audio: Some(engine.audio()) };
         let access = Access::new(&room.url, &room.name, &room.program_token);
@@ -91,6 +107,7 @@ impl Compositor {
             take_milliseconds: milliseconds(take),
             shown: (*first.composition.shown).clone(),
             sources: self.engine.sources(),
+            unknown_fields: Vec::new(),
         })
     }
 
@@ -98,11 +115,8 @@ impl Compositor {
     pub async fn send(self: &Arc<Self>, request: SenderRequest) -> Result<SenderStatus, Refusal> {
         check_sender(&request)?;
         let this = self.clone();
-        match tokio::task::spawn_blocking(move || this.sender.request(&request)).await {
-            Ok(Ok(status)) => Ok(status),
-            Ok(Err(error)) => Err(not_running(&format!("{error:#}"))),
-            Err(_) => Err(not_running("the sender could not be switched; see the log")),
-        }
+        let switched = tokio::task::spawn_blocking(move || this.sender.request(&request)).await;
+        switched.unwrap_or_else(|_| Err(not_running("the sender could not be switched; see the log")))
     }
 
     /// The compositor as it is now.
@@ -113,11 +127,16 @@ impl Compositor {
             let composition = &newest.composition;
             (composition.key, (*composition.shown).clone(), composition.camera_was_shown)
         });
+        let (encoded_frames, newest_encoded) = self.engine.encoded();
         CompositorStatus {
+            protocol_version: PROTOCOL_VERSION,
+            boot_error: None,
             generation: key.0,
             revision: key.1,
             frames,
             frame_age_milliseconds: newest.map(|newest| milliseconds(newest.at.elapsed())),
+            encoded_frames: Some(encoded_frames),
+            encoded_frame_age_milliseconds: newest_encoded.map(|at| milliseconds(at.elapsed())),
             publisher: self.publisher.status(),
             sender: self.sender.status(),
             shown,
@@ -142,26 +161,30 @@ impl Compositor {
     }
 
     /// Waits until the compositor cannot go on, and tells why.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Failure {
         let mut fault = self.fault.clone();
         let broken = async {
             match fault.wait_for(Option::is_some).await.map(|fault| fault.clone()) {
-                Ok(Some(fault)) => format!("the mix failed: {fault}"),
+                Ok(Some(fault)) => Failure::Mix(fault),
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         };
-        let taken =
-            async { format!("Program cannot be published any more: {}", self.publisher.over().await) };
-        tokio::select! { reason = broken => reason, reason = taken => reason }
+        // Program's publisher is over for no other reason.
+        let taken = async { Failure::IdentityTaken(self.publisher.over().await) };
+        tokio::select! { failure = broken => failure, failure = taken => failure }
     }
 
-    /// Stops the sender, so that the ingest hears of the end, and leaves the room. It blocks for some seconds at most.
+    /// Stops the sender, so that the ingest hears of the end, and leaves the room. It blocks for as long as the slower of
+    /// the two takes, which is bounded: see [`STOP`].
     pub fn stop(&self) {
-        if let Err(error) = self.sender.request(&SenderRequest { rtmp: None }) {
-            tracing::warn!(error = format!("{error:#}"), "the sender does not stop");
-        }
-        self.cameras().clear();
-        self.publisher.leave();
+        std::thread::scope(|scope| {
+            let leaving = std::thread::Builder::new().spawn_scoped(scope, || self.publisher.leave());
+            self.sender.stop();
+            if leaving.is_err() {
+                self.publisher.leave();
+            }
+            self.cameras().clear();
+        });
     }
 
     /// Wants `document`, opens cameras that are new, closes those that are gone, and renews the access of the others.
@@ -230,4 +253,15 @@ fn not_running(message: &str) -> Refusal {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stopping_ends_well_within_the_kubelets_patience() {
+        // 10 s of grace, of which the process takes 1 s to clean up and some to end.
+        assert!(STOP + Duration::from_secs(1) < Duration::from_secs(9), "{STOP:?}");
+    }
 }

@@ -33,10 +33,35 @@ pub fn order(applied: Option<&ControlDocument>, next: &ControlDocument) -> Resul
     }
 }
 
+/// Refuses `next` where `newest`, the newest request that had a revision, overtook it. One without a revision is taken
+/// in whatever order it comes.
+pub fn order_of_sender(newest: Option<&SenderRequest>, next: &SenderRequest) -> Result<(), Refusal> {
+    let Some(newest) = newest.filter(|_| next.revision > 0) else { return Ok(()) };
+    let why = match next.revision.cmp(&newest.revision) {
+        std::cmp::Ordering::Greater => return Ok(()),
+        std::cmp::Ordering::Equal if next.rtmp == newest.rtmp => return Ok(()),
+        std::cmp::Ordering::Equal => "with another destination was taken",
+        std::cmp::Ordering::Less => "was taken",
+    };
+    Err(refusal(
+        RefusalReason::Outdated,
+        format!(
+            "the sender's revision {} came after revision {} {why}; send a newer one",
+            next.revision, newest.revision
+        ),
+    ))
+}
+
 /// Refuses a document that could not be shown.
 pub fn check(document: &ControlDocument) -> Result<(), Refusal> {
     let mut names = HashSet::new();
     for camera in &document.cameras {
+        if [&camera.name, &camera.identity].into_iter().any(|text| text.is_empty() || has_control(text)) {
+            return Err(refusal(
+                RefusalReason::Malformed,
+                format!("camera {:?} needs a name and an identity without control characters", camera.name),
+            ));
+        }
         if !names.insert(camera.name.as_str()) {
             return Err(refusal(
                 RefusalReason::Malformed,
@@ -84,6 +109,11 @@ pub fn check_sender(request: &SenderRequest) -> Result<(), Refusal> {
     }
 }
 
+/// GStreamer's names and properties, and those of threads, take no NUL; nobody needs the others.
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
 fn refusal(reason: RefusalReason, message: String) -> Refusal {
     Refusal { reason, message }
 }
@@ -92,7 +122,7 @@ fn refusal(reason: RefusalReason, message: String) -> Refusal {
 #[cfg(test)]
 pub(crate) mod fixture {
     use memorialstream_compositor_protocol::{
-        Audio, Camera, ControlDocument, Layout, Program, Room, Secret, Slate, SlateText,
+        Audio, Camera, ControlDocument, Layout, PROTOCOL_VERSION, Program, Room, Secret, Slate, SlateText,
     };
 
     /// A document that declares `cameras` and shows the slate, changed by `change`.
@@ -108,6 +138,7 @@ pub(crate) mod fixture {
             token: Secret::new(format!("token-{name}")),
         };
         let mut document = ControlDocument {
+            protocol_version: PROTOCOL_VERSION,
             generation,
             revision,
             session: 1,
@@ -170,15 +201,41 @@ mod tests {
             ("rtmp://ingest.example/app", "", false),
         ] {
             let rtmp = Some(RtmpDestination { url: url.into(), stream_key: Secret::new(key) });
-            assert_eq!(check_sender(&SenderRequest { rtmp }).is_ok(), is_good, "{url} {key}");
+            let request = SenderRequest { rtmp, ..SenderRequest::default() };
+            assert_eq!(check_sender(&request).is_ok(), is_good, "{url} {key}");
         }
-        assert_eq!(check_sender(&SenderRequest { rtmp: None }), Ok(()));
+        assert_eq!(check_sender(&SenderRequest::default()), Ok(()));
+    }
+
+    #[test]
+    fn a_request_to_the_sender_that_was_overtaken_is_refused() {
+        use memorialstream_compositor_protocol::{RtmpDestination, Secret};
+        let request = |revision, key: &str| {
+            let rtmp = RtmpDestination { url: "rtmp://host/app".into(), stream_key: Secret::new(key) };
+            SenderRequest { revision, rtmp: (!key.is_empty()).then_some(rtmp) }
+        };
+        let off = request(5, "");
+        for (next, is_taken) in [
+            (request(6, "a"), true),
+            (request(5, ""), true),
+            (request(5, "a"), false),
+            (request(4, "a"), false),
+            (request(4, ""), false),
+            (request(0, "a"), true),
+        ] {
+            let result = order_of_sender(Some(&off), &next);
+            assert_eq!(result.is_ok(), is_taken, "{next:?}");
+            assert_eq!(order_of_sender(None, &next), Ok(()));
+        }
+        let refusal = order_of_sender(Some(&off), &request(4, "key-of-a-test")).unwrap_err();
+        assert_eq!(refusal.reason, RefusalReason::Outdated);
+        assert!(!refusal.message.contains("key-of-a-test"));
     }
 
     #[test]
     fn what_cannot_be_shown_is_refused() {
         type Case = (&'static str, fn(&mut ControlDocument), Option<RefusalReason>);
-        let cases: [Case; 6] = [
+        let cases: [Case; 9] = [
             ("the slate", |_| {}, None),
             ("a declared camera", |document| document.program.sources = vec!["a".into()], None),
             (
@@ -195,6 +252,21 @@ mod tests {
                 "two sources",
                 |document| document.program.sources = vec!["a".into(), "b".into()],
                 Some(RefusalReason::TooManySources),
+            ),
+            (
+                "a camera without a name",
+                |document| document.cameras[0].name.clear(),
+                Some(RefusalReason::Malformed),
+            ),
+            (
+                "a name with NUL",
+                |document| document.cameras[0].name = "a\0".into(),
+                Some(RefusalReason::Malformed),
+            ),
+            (
+                "an identity with NUL",
+                |document| document.cameras[0].identity = "\0".into(),
+                Some(RefusalReason::Malformed),
             ),
             (
                 "a camera twice",

@@ -17,13 +17,16 @@ pub mod engine;
 pub mod footage;
 pub mod gst_log;
 pub mod health;
+pub mod lifecycle;
 pub mod links;
+pub mod mark;
 pub mod metrics;
 pub mod outlet;
 pub mod pattern;
 pub mod program;
 pub mod redact;
 pub mod timeline;
+pub mod wire;
 
 use anyhow::Context;
 

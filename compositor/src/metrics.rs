@@ -1,6 +1,6 @@
 //! The compositor's figures in Prometheus' text format.
 
-use memorialstream_compositor_protocol::{CompositorStatus, SenderState, SourceState};
+use memorialstream_compositor_protocol::{CompositorStatus, MediaTaken, SenderState, SourceState};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -39,10 +39,14 @@ pub fn render(status: &CompositorStatus, takes: &Takes) -> String {
 
 fn write_all(text: &mut String, status: &CompositorStatus, takes: &Takes) -> fmt::Result {
     let CompositorStatus {
+        protocol_version: _,
+        boot_error,
         generation,
         revision,
         frames,
         frame_age_milliseconds,
+        encoded_frames,
+        encoded_frame_age_milliseconds,
         publisher,
         sender,
         shown,
@@ -53,6 +57,12 @@ fn write_all(text: &mut String, status: &CompositorStatus, takes: &Takes) -> fmt
     if let Some(age) = frame_age_milliseconds {
         gauge(text, "frame_age_seconds", "Age of the newest of them.", seconds(*age))?;
     }
+    counter(text, "encoded_frames_total", "Pictures that left the encoder.", encoded_frames.unwrap_or(0))?;
+    if let Some(age) = encoded_frame_age_milliseconds {
+        gauge(text, "encoded_frame_age_seconds", "Age of the newest of them.", seconds(*age))?;
+    }
+    gauge(text, "boot_failed", "Whether its boot document is wrong.", u8::from(boot_error.is_some()))?;
+    gauge(text, "identity_taken", "Whether it is silent.", u8::from(publisher.identity_taken))?;
     gauge(text, "generation", "Generation of the document that is applied.", generation)?;
     gauge(text, "revision", "Revision of the document that is applied.", revision)?;
     gauge(text, "publisher_connected", "Whether Program is published.", u8::from(publisher.connected))?;
@@ -72,6 +82,10 @@ fn write_all(text: &mut String, status: &CompositorStatus, takes: &Takes) -> fmt
     }
     header(text, "sender_attempts", "gauge", "Connections started since the sender was switched on.")?;
     writeln!(text, "memorialstream_sender_attempts {}", sender.attempts)?;
+    if let Some(MediaTaken { bytes, age_milliseconds }) = &sender.media_taken {
+        gauge(text, "sender_taken_bytes", "Media that the ingest took on this connection.", bytes)?;
+        gauge(text, "sender_taken_age_seconds", "Since it last took any.", seconds(*age_milliseconds))?;
+    }
 
     header(text, "source_state", "gauge", "1 for the state in which a camera is.")?;
     for source in sources {
@@ -147,8 +161,15 @@ mod tests {
             revision: 1,
             frames: 42,
             frame_age_milliseconds: Some(20),
-            publisher: PublisherStatus { connected: true, error: None },
-            sender: SenderStatus { state: SenderState::Connecting, attempts: 3, error: None },
+            encoded_frames: Some(41),
+            encoded_frame_age_milliseconds: Some(25),
+            publisher: PublisherStatus { connected: true, ..PublisherStatus::default() },
+            sender: SenderStatus {
+                state: SenderState::Connecting,
+                attempts: 3,
+                media_taken: Some(MediaTaken { bytes: 400_000, age_milliseconds: 100 }),
+                ..SenderStatus::default()
+            },
             shown: Shown { sources: vec!["lectern".into()], slate: None },
             camera_was_shown: true,
             sources: vec![
@@ -165,6 +186,7 @@ mod tests {
                     has_audio: false,
                 },
             ],
+            ..CompositorStatus::default()
         };
         let mut takes = Takes::default();
         takes.observe(Duration::from_millis(30));
@@ -173,6 +195,12 @@ mod tests {
         for line in [
             "memorialstream_frames_total 42",
             "memorialstream_frame_age_seconds 0.02",
+            "memorialstream_encoded_frames_total 41",
+            "memorialstream_encoded_frame_age_seconds 0.025",
+            "memorialstream_boot_failed 0",
+            "memorialstream_identity_taken 0",
+            "memorialstream_sender_taken_bytes 400000",
+            "memorialstream_sender_taken_age_seconds 0.1",
             "memorialstream_publisher_connected 1",
             "memorialstream_slate_shown 0",
             "memorialstream_sender_state{state=\"connecting\"} 1",

@@ -33,11 +33,11 @@ pub use http::client as http_client;
 pub use kubectl::Kubectl;
 pub use leftovers::list as leftovers;
 pub use memorialstream_mux_model::{
-    Fault, FaultKind, Permissions, Rate, RateLimits, RequestCount, Settings as MuxSettings, StreamRecord,
-    Timings,
+    Fault, FaultKind, Permissions, Policy, Rate, RateLimits, RequestCount, Settings as MuxSettings,
+    StreamRecord, Timings, Unknowns,
 };
 pub use mux_admin::MuxAdmin;
-pub use parts::{PAUSE_IMAGE, prepare};
+pub use parts::{PAUSE_IMAGE, gitops_program, prepare};
 pub use ports::Ports;
 pub use process::{MARKER as PROCESS_MARKER, RunningProcess, Signal, send_signal, wait_until};
 pub use secret::Secret;

@@ -4,10 +4,11 @@ use crate::description::LabDescription;
 use crate::http;
 use crate::secret::Secret;
 use anyhow::{Context, Result, bail};
-use memorialstream_mux_model::{Fault, RequestCount, Settings, StreamRecord};
+use memorialstream_mux_model::{Fault, Policy, RequestCount, Settings, StreamRecord};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// A client of the simulator's own addresses. They are no part of Mux.
 #[derive(Clone, Debug)]
@@ -76,6 +77,58 @@ impl MuxAdmin {
         self.send(Method::PUT, "token-secret", Some(secret)).await.map(drop)
     }
 
+    /// Makes a live stream, as another product in the same environment does; `settings` as in Mux's API. Returns its id.
+    /// Like all that follows it is done at the dashboard: it needs no credentials, meets no limit and no fault, and is
+    /// not counted.
+    pub async fn create_live_stream(&self, settings: &Value) -> Result<String> {
+        self.made("dashboard/video/v1/live-streams", settings).await
+    }
+
+    /// Gives a live stream another key. The old one is refused from now on.
+    pub async fn reset_stream_key(&self, stream: &str) -> Result<()> {
+        self.send(Method::POST, &at(stream, "reset-stream-key"), None::<&()>).await.map(drop)
+    }
+
+    /// Gives a live stream another playback id and returns it.
+    pub async fn create_playback_id(&self, stream: &str, policy: Policy) -> Result<String> {
+        self.made(&at(stream, "playback-ids"), &json!({ "policy": policy })).await
+    }
+
+    /// Takes a playback id from a live stream.
+    pub async fn delete_playback_id(&self, stream: &str, playback_id: &str) -> Result<()> {
+        let what = at(stream, &format!("playback-ids/{playback_id}"));
+        self.send(Method::DELETE, &what, None::<&()>).await.map(drop)
+    }
+
+    /// Cuts a live stream's encoder off and lets nobody in.
+    pub async fn disable_live_stream(&self, stream: &str) -> Result<()> {
+        self.send(Method::PUT, &at(stream, "disable"), None::<&()>).await.map(drop)
+    }
+
+    /// Lets encoders in again.
+    pub async fn enable_live_stream(&self, stream: &str) -> Result<()> {
+        self.send(Method::PUT, &at(stream, "enable"), None::<&()>).await.map(drop)
+    }
+
+    /// Ends a live stream's broadcast; the encoder stays connected for a while.
+    pub async fn complete_live_stream(&self, stream: &str) -> Result<()> {
+        self.send(Method::PUT, &at(stream, "complete"), None::<&()>).await.map(drop)
+    }
+
+    /// Deletes a live stream.
+    pub async fn delete_live_stream(&self, stream: &str) -> Result<()> {
+        let what = format!("dashboard/video/v1/live-streams/{stream}");
+        self.send(Method::DELETE, &what, None::<&()>).await.map(drop)
+    }
+
+    /// Makes something and returns its id.
+    async fn made(&self, what: &str, body: &Value) -> Result<String> {
+        let answer = self.send(Method::POST, what, Some(body)).await?;
+        let made: Value = answer.json().await.with_context(|| format!("read what was made: {what}"))?;
+        let id = made.pointer("/data/id").and_then(Value::as_str);
+        id.map(str::to_owned).with_context(|| format!("no id was made: {what}"))
+    }
+
     async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
         let answer = self.send(Method::GET, what, None::<&()>).await?;
         answer.json().await.with_context(|| format!("read {what} of the Mux simulator"))
@@ -100,4 +153,9 @@ impl MuxAdmin {
         }
         Ok(answer)
     }
+}
+
+/// Something of a live stream at the dashboard.
+fn at(stream: &str, what: &str) -> String {
+    format!("dashboard/video/v1/live-streams/{stream}/{what}")
 }

@@ -1,5 +1,6 @@
 //! The conditions of a MemorialStream, named for the person who reads them.
 
+use super::reason::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
@@ -24,6 +25,8 @@ pub enum ConditionType {
     EgressActive,
     /// Program shows what the spec asks for. Owned by the fast lane.
     ProgramApplied,
+    /// A limit strikes within 15 minutes.
+    EndingSoon,
     /// The operator is still changing something (kstatus).
     Reconciling,
     /// Nothing moves until a person acts (kstatus).
@@ -31,21 +34,6 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    /// Every type, in the order in which the life-cycle lane writes them.
-    pub const ALL: [Self; 11] = [
-        Self::Ready,
-        Self::ReadyToGoLive,
-        Self::OnAir,
-        Self::CredentialsValid,
-        Self::MuxStreamReady,
-        Self::RoomReady,
-        Self::CompositorReady,
-        Self::EgressActive,
-        Self::ProgramApplied,
-        Self::Reconciling,
-        Self::Stalled,
-    ];
-
     /// As it stands in `type`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,6 +46,7 @@ impl ConditionType {
             Self::CompositorReady => "CompositorReady",
             Self::EgressActive => "EgressActive",
             Self::ProgramApplied => "ProgramApplied",
+            Self::EndingSoon => "EndingSoon",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }
@@ -100,7 +89,7 @@ pub struct Statement {
     /// Whether it holds.
     pub truth: Truth,
     /// One word in CamelCase for programs.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// A sentence for people, without times and request ids, so that it is stable between passes.
     pub message: String,
 }
@@ -110,7 +99,7 @@ impl Statement {
     pub fn new(
         kind: ConditionType,
         truth: impl Into<Truth>,
-        reason: &'static str,
+        reason: Reason,
         message: impl Into<String>,
     ) -> Self {
         Self { kind, truth: truth.into(), reason, message: message.into() }
@@ -118,7 +107,7 @@ impl Statement {
 
     /// The thing is not wanted in the present state.
     pub fn not_requested(kind: ConditionType) -> Self {
-        Self::new(kind, Truth::False, "NotRequested", "")
+        Self::new(kind, Truth::False, Reason::NotRequested, "")
     }
 
     /// The condition as it is written: `lastTransitionTime` moves only when the status flips.
@@ -132,7 +121,7 @@ impl Statement {
         Condition {
             type_: type_.into(),
             status: status.into(),
-            reason: self.reason.into(),
+            reason: self.reason.as_str().into(),
             message: self.message,
             observed_generation: generation,
             last_transition_time,
@@ -161,11 +150,11 @@ mod tests {
         let say = |truth: bool, reason, before: &[Condition], now| {
             Statement::new(ConditionType::OnAir, truth, reason, "").into_condition(before, Some(1), now)
         };
-        let off = say(false, "Starting", &[], first);
-        let still_off = say(false, "Reconnecting", &[off], second);
+        let off = say(false, Reason::Starting, &[], first);
+        let still_off = say(false, Reason::Reconnecting, &[off], second);
         assert_eq!(still_off.last_transition_time.0, first);
         assert_eq!(still_off.reason, "Reconnecting");
-        let on = say(true, "OnAir", &[still_off], third);
+        let on = say(true, Reason::OnAir, &[still_off], third);
         assert_eq!(on.last_transition_time.0, third);
     }
 }

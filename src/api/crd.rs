@@ -2,7 +2,7 @@
 
 use super::MemorialStream;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 
@@ -15,6 +15,11 @@ pub fn custom_resource_definition() -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             drop_null(schema);
+            // kstatus takes an object without a status for current: until the operator has seen it, it is not.
+            let status = schema.properties.as_mut().and_then(|properties| properties.get_mut("status"));
+            if let Some(status) = status {
+                status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+            }
         }
     }
     definition

@@ -4,9 +4,11 @@
 pub mod conditions;
 pub mod crd;
 pub mod names;
+pub mod reason;
 pub mod reference;
 pub mod spec;
 pub mod status;
 
+pub use reason::Reason;
 pub use spec::{MemorialStream, MemorialStreamSpec};
 pub use status::MemorialStreamStatus;

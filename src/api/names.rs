@@ -31,7 +31,12 @@ pub fn source_identity(camera: &str) -> String {
 
 /// The room of a MemorialStream. The epoch rises only after our own DeleteRoom, so a name never means two rooms.
 pub fn room_name(uid: &str, epoch: i64) -> String {
-    format!("memorial-{uid}-{epoch}")
+    format!("{}{epoch}", room_prefix(uid))
+}
+
+/// What the names of all rooms of a MemorialStream begin with.
+pub fn room_prefix(uid: &str) -> String {
+    format!("memorial-{uid}-")
 }
 
 /// The marker that every paid or visible thing carries: by it a lost create is found again.

@@ -46,6 +46,12 @@ use std::collections::BTreeMap;
     validation = Rule::new(
         "(has(self.spec.slug) ? self.spec.slug : self.metadata.name) == (has(oldSelf.spec.slug) ? oldSelf.spec.slug : oldSelf.metadata.name)"
     ).message("the slug never changes: families already hold its address; make a new MemorialStream instead"),
+    validation = Rule::new(
+        "!has(self.spec.session) || !has(self.status) || !has(self.status.said) || !has(self.status.said.session) || self.spec.session >= self.status.said.session || (has(oldSelf.spec.session) && oldSelf.spec.session == self.spec.session)"
+    ).message("session only grows: an earlier broadcast cannot come back"),
+    validation = Rule::new(
+        "!has(self.status) || !has(self.status.program) || !has(self.status.program.sources) || !has(oldSelf.spec.cameras) || self.status.program.sources.all(s, !oldSelf.spec.cameras.exists(c, c.name == s) || (has(self.spec.cameras) && self.spec.cameras.exists(c, c.name == s)))"
+    ).message("spec.cameras lacks a camera that Program shows now: TAKE another camera first"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -56,7 +62,7 @@ use std::collections::BTreeMap;
         "!has(self.program) || !has(self.program.fallback) || self.program.fallback.all(s, has(self.cameras) && self.cameras.exists(c, c.name == s))"
     ).message("program.fallback names a camera that spec.cameras does not declare: declare it, or take it out of the fallback first"),
     validation = Rule::new(
-        "(has(self.session) ? self.session : 1) >= (has(oldSelf.session) ? oldSelf.session : 1)"
+        "!has(self.session) || self.session >= (has(oldSelf.session) ? oldSelf.session : 1)"
     ).message("session only grows: an earlier broadcast cannot come back"),
     validation = Rule::new(
         "(has(self.mux) && has(self.mux.test) ? self.mux.test : false) == (has(oldSelf.mux) && has(oldSelf.mux.test) ? oldSelf.mux.test : false)"
@@ -76,7 +82,8 @@ pub struct MemorialStreamSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
 
-    /// The wanted state, set by people. Absent: the schedule decides, else Idle.
+    /// The wanted state, set by people. Never said: the schedule decides, else Idle. One that vanishes after it was said
+    /// is held, for a GitOps tool takes away what Git does not have; `Scheduled` gives the word back to the schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
 
@@ -147,6 +154,21 @@ pub enum State {
     Live,
     /// Over: recording completed, everything that runs is gone.
     Ended,
+    /// Gives the word back to the schedule; without one it is Idle. Never reached itself.
+    Scheduled,
+}
+
+impl State {
+    /// As it stands in the spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "Idle",
+            Self::Standby => "Standby",
+            Self::Live => "Live",
+            Self::Ended => "Ended",
+            Self::Scheduled => "Scheduled",
+        }
+    }
 }
 
 /// When the state changes by itself.
@@ -167,9 +189,14 @@ pub struct Schedule {
     /// From here on Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_at: Option<Time>,
-    /// From here on Ended.
+    /// From here on Ended, also where a person asked for Live: whoever needs longer moves it. It waits while a declared
+    /// camera still sends, up to `overrunMinutes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_at: Option<Time>,
+    /// Minutes for which `endAt` waits at most while a declared camera still sends; absent is 60.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 240))]
+    pub overrun_minutes: Option<i64>,
 }
 
 /// What a forgotten service may cost at most.

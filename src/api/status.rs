@@ -1,6 +1,7 @@
 //! What the operator answers. Never a stream key or a token.
 
-use super::spec::State;
+use super::conditions::ConditionType;
+use super::spec::{Program, State};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -26,6 +27,12 @@ pub struct MemorialStreamStatus {
     /// The generation that was acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What people said last of state and session: it goes on when the fields vanish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+    /// What is held although it vanished from the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// How things stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -51,7 +58,10 @@ pub struct MemorialStreamStatus {
     /// The standby limit struck: Idle is held until state, schedule or session changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby_limit: Option<StruckLimit>,
-    /// When the present or last broadcast's sender was started; the live limit counts from here.
+    /// Since when Live is wanted; the live limit counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_since: Option<Time>,
+    /// When the present or last broadcast's sender was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// Since when the end is under way: the slate says goodbye, then the sender stops.
@@ -66,6 +76,59 @@ pub struct MemorialStreamStatus {
     /// The one thing that is wrong, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// What people said last.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// The state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// The session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<i64>,
+}
+
+/// What goes on although it vanished from the spec: absence is not a command.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The state that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// The session that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<i64>,
+    /// The cameras that stay on Program; empty is the slate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<String>>,
+    /// Since when.
+    pub since: Time,
+}
+
+/// The part of status that the fast lane writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedByProgram {
+    /// What is really on Program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramStatus>,
+    /// `ProgramApplied`.
+    pub conditions: Vec<Condition>,
+}
+
+/// The part of status that the life-cycle lane writes: all but what the fast lane does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct OwnedByLifecycle(MemorialStreamStatus);
+
+impl From<MemorialStreamStatus> for OwnedByLifecycle {
+    fn from(mut status: MemorialStreamStatus) -> Self {
+        status.program = None;
+        status.conditions.retain(|condition| condition.type_ != ConditionType::ProgramApplied.as_str());
+        Self(status)
+    }
 }
 
 /// The Mux live stream.
@@ -120,6 +183,9 @@ pub struct RoomStatus {
     /// is looked for a while longer, and deleted again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Time>,
+    /// LiveKit's id of the room that was deleted last: a list that lags shows it for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_sid: Option<String>,
     /// How often in a row a room had to be deleted again: each time makes the wait before the next one longer.
     #[serde(default)]
     pub deletions: i64,
@@ -164,6 +230,7 @@ pub struct ProgramStatus {
     pub observed_generation: Option<i64>,
     /// Cameras that are composited now; empty is the slate.
     #[serde(default)]
+    #[schemars(length(max = 9), inner(length(max = 63)))]
     pub sources: Vec<String>,
     /// For people: the cameras, or the slate's text.
     pub summary: String,
@@ -173,6 +240,12 @@ pub struct ProgramStatus {
     /// From the compositor's receipt of that change to its first frame at the encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_milliseconds: Option<i64>,
+    /// What people said last of the Program: it goes on when the field vanishes, until a new session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Program>,
+    /// The session that it was said in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_in_session: Option<i64>,
     /// The newest broadcast in which a camera was shown: from then on the slate says `interrupted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera_shown_in_session: Option<i64>,
@@ -203,9 +276,23 @@ pub struct EgressStatus {
     /// A start was sent, or was about to be, and its answer is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting: Option<CreateIntent>,
-    /// Egresses that were given up and must never be adopted.
+    /// Since when the present one is being stopped, or ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping_since: Option<Time>,
+    /// Egresses that were given up: never adopted, and stopped whenever LiveKit answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<String>,
+    /// When the last sender was given up that did not stop. Mux refuses all ingest until it has surely given up too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up_at: Option<Time>,
+    /// How often the compositor was told to send or to stop, so that a late request never beats a newer one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: i64,
+}
+
+// `skip_serializing_if` wants references.
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// A limit that struck.

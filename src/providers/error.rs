@@ -48,7 +48,7 @@ pub enum ErrorClass {
 
 /// What people can do something about, where the class does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum Cause {
     /// LiveKit's server does not know the call.
     ServerTooOld,
     /// No egress worker, or none with room for one more.
@@ -69,7 +69,7 @@ pub struct ProviderError {
     /// times. No secrets.
     pub message: String,
     /// What the class does not say.
-    pub reason: Option<Reason>,
+    pub cause: Option<Cause>,
 }
 
 impl ProviderError {
@@ -79,11 +79,11 @@ impl ProviderError {
         class: ErrorClass,
         message: impl Into<String>,
     ) -> Self {
-        Self { provider, operation, class, message: message.into(), reason: None }
+        Self { provider, operation, class, message: message.into(), cause: None }
     }
 
-    pub(super) fn because(self, reason: Reason) -> Self {
-        Self { reason: Some(reason), ..self }
+    pub(super) fn because(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
     }
 
     /// Any failure that may pass.

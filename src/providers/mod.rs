@@ -2,9 +2,12 @@
 //! failure once.
 
 mod error;
+mod http;
 pub mod livekit;
 pub mod mux;
 mod transport;
 
-pub use error::{ErrorClass, Provider, ProviderError, Reason, Result};
+pub use error::{Cause, ErrorClass, Provider, ProviderError, Result};
+pub use http::http_client;
 pub use memorialstream_compositor_protocol::Secret;
+pub use transport::Interruption;

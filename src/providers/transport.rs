@@ -22,29 +22,70 @@ impl Repeat {
     }
 }
 
+/// How a request failed below HTTP. `host` is whom it was sent to, where that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// The address is no URL. Nothing was sent.
+    Address {
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// No connection came about. Nothing was sent.
+    NotReached {
+        /// To whom.
+        host: Option<String>,
+        /// Why.
+        cause: String,
+    },
+    /// No answer in time.
+    TimedOut {
+        /// Of whom.
+        host: Option<String>,
+    },
+    /// The connection broke off before the answer was complete.
+    BrokeOff {
+        /// To whom.
+        host: Option<String>,
+    },
+}
+
+impl From<&reqwest::Error> for Interruption {
+    fn from(error: &reqwest::Error) -> Self {
+        let host = error.url().and_then(|url| url.host_str()).map(str::to_owned);
+        if error.is_builder() {
+            Self::Address { cause: innermost(error) }
+        } else if error.is_connect() {
+            Self::NotReached { host, cause: innermost(error) }
+        } else if error.is_timeout() {
+            Self::TimedOut { host }
+        } else {
+            Self::BrokeOff { host }
+        }
+    }
+}
+
 /// A request that was not answered, or whose answer broke off.
 pub(super) fn failed(
     provider: Provider,
     operation: &'static str,
     repeat: Repeat,
-    error: &reqwest::Error,
+    interruption: &Interruption,
 ) -> ProviderError {
-    let host = error.url().and_then(|url| url.host_str()).map(|host| format!(" ({host})"));
-    let host = host.as_deref().unwrap_or("");
-    let (class, message) = if error.is_builder() {
-        (
-            ErrorClass::Terminal,
-            format!("the address of {provider} is no URL: {}; correct it", innermost(error)),
-        )
-    } else if error.is_connect() {
-        (ErrorClass::Transient, format!("{provider}{host} cannot be reached: {}", innermost(error)))
-    } else if error.is_timeout() {
-        (repeat.doubt(), format!("{provider}{host} did not answer in time"))
-    } else {
-        (
+    let at = |host: &Option<String>| host.as_ref().map_or_else(String::new, |host| format!(" ({host})"));
+    let (class, message) = match interruption {
+        Interruption::Address { cause } => {
+            (ErrorClass::Terminal, format!("the address of {provider} is no URL: {cause}; correct it"))
+        }
+        Interruption::NotReached { host, cause } => {
+            (ErrorClass::Transient, format!("{provider}{} cannot be reached: {cause}", at(host)))
+        }
+        Interruption::TimedOut { host } => {
+            (repeat.doubt(), format!("{provider}{} did not answer in time", at(host)))
+        }
+        Interruption::BrokeOff { host } => (
             repeat.doubt(),
-            format!("the connection to {provider}{host} broke off before the answer was complete"),
-        )
+            format!("the connection to {provider}{} broke off before the answer was complete", at(host)),
+        ),
     };
     ProviderError::new(provider, operation, class, message)
 }
@@ -66,7 +107,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn client() -> reqwest::Client {
-        crate::providers::mux::http_client().unwrap()
+        crate::providers::http_client().unwrap()
     }
 
     async fn failure(url: &str, repeat: Repeat) -> ProviderError {
@@ -75,7 +116,7 @@ mod tests {
             Ok(answer) => answer.bytes().await.unwrap_err(),
             Err(error) => error,
         };
-        failed(Provider::Mux, "test", repeat, &error)
+        failed(Provider::Mux, "test", repeat, &Interruption::from(&error))
     }
 
     #[tokio::test]

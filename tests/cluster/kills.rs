@@ -4,6 +4,7 @@ use crate::support::{Stage, eventually, holds, spec};
 use memorialstream_lab::Fault;
 use memorialstream_operator::api::MemorialStreamStatus;
 use memorialstream_operator::api::spec::{State, Via};
+use memorialstream_operator::providers::livekit::LiveKitApi;
 use serde_json::json;
 
 /// When the operator is killed.

@@ -2,6 +2,8 @@
 //! one lab for all of it.
 
 #[cfg(test)]
+mod absence;
+#[cfg(test)]
 mod admission;
 #[cfg(test)]
 mod bench;
@@ -9,6 +11,8 @@ mod bench;
 mod examples;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod gitops;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]

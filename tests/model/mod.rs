@@ -5,19 +5,28 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_compositor_protocol as protocol;
 use memorialstream_operator::api::names::{FINALIZER, marker};
 use memorialstream_operator::api::spec::State;
-use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
-use memorialstream_operator::providers::livekit::{Egress, EgressStatus, LivekitRoom};
+use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus, Reason};
+use memorialstream_operator::lifecycle::apply::{Outcome, settle};
+use memorialstream_operator::lifecycle::backoff::{Backoff, Backoffs, Effect, Failure, FailureClass, Part};
+use memorialstream_operator::lifecycle::context::Memory;
+use memorialstream_operator::lifecycle::in_flight::StartSeen;
+use memorialstream_operator::lifecycle::observed::{Observed, Seen};
+use memorialstream_operator::lifecycle::plan::{Action, Plan, Timings, plan};
+use memorialstream_operator::lifecycle::sight::Sight;
+use memorialstream_operator::lifecycle::status::describe;
+use memorialstream_operator::providers::livekit::LiveKitCredentials;
+use memorialstream_operator::providers::livekit::{Egress, EgressStatus, LiveKitRoom};
+use memorialstream_operator::providers::mux::MuxCredentials;
 use memorialstream_operator::providers::mux::{
     Environment, LatencyMode, LiveStream, LiveStreamStatus, PlaybackId,
 };
-use memorialstream_operator::providers::{ErrorClass, Provider, ProviderError, Reason, Secret};
-use memorialstream_operator::stream::apply::{Outcome, settle};
-use memorialstream_operator::stream::memory::{Failure, FailureClass, Memory};
-use memorialstream_operator::stream::observed::{Account, Effect, Observed, PodSeen, Seen, StartSeen};
-use memorialstream_operator::stream::plan::{Action, Plan, Timings, plan};
-use memorialstream_operator::stream::pod::settings_fingerprint;
-use memorialstream_operator::stream::status::describe;
-use std::collections::HashMap;
+use memorialstream_operator::providers::{Cause, ErrorClass, Provider, ProviderError, Secret};
+use memorialstream_operator::service::Identity;
+use memorialstream_operator::service::credentials::{Access, Credentials};
+use memorialstream_operator::service::pod::{PodSeen, settings_fingerprint};
+use memorialstream_operator::service::stream_key::KeptKey;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// What goes wrong in one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +50,7 @@ pub struct Model {
     pub object: MemorialStream,
     pub now: Timestamp,
     pub streams: Vec<LiveStream>,
-    pub rooms: Vec<LivekitRoom>,
+    pub rooms: Vec<LiveKitRoom>,
     pub egresses: Vec<Egress>,
     pub pods: Vec<PodSeen>,
     /// The pod's own sender.
@@ -56,6 +65,9 @@ pub struct Model {
     /// Starts that LiveKit was asked for.
     pub started: usize,
     memory: Memory,
+    /// What failed, and until when it is left alone.
+    failed: BTreeMap<Effect, (Failure, u32, Timestamp)>,
+    kept_key: Option<KeptKey>,
     /// Rooms that were deleted while devices were in them.
     left: Vec<String>,
     /// Things that a list does not show before: the answer to their creation was lost, and lists lag.
@@ -84,11 +96,17 @@ impl Model {
             rejoins: 0,
             started: 0,
             memory: Memory::default(),
+            failed: BTreeMap::new(),
+            kept_key: None,
             left: Vec::new(),
             hidden: HashMap::new(),
             made: 0,
             released: false,
         }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::of(&self.object).unwrap()
     }
 
     pub fn status(&self) -> MemorialStreamStatus {
@@ -139,7 +157,7 @@ impl Model {
             operation: "test",
             class: ErrorClass::Transient,
             message: "no answer".into(),
-            reason: None,
+            cause: None,
         };
         let status = self.status();
         let id = status.mux.as_ref().and_then(|mux| mux.stream_id.clone());
@@ -157,7 +175,7 @@ impl Model {
             Seen::Known(self.streams.iter().find(|stream| stream.id == id).cloned())
         });
         let pod = self.pods.iter().any(|pod| pod.ready);
-        let known = Account::Known {
+        let known = Access::Granted {
             environment: Environment {
                 environment_id: "env".into(),
                 environment_name: None,
@@ -168,12 +186,12 @@ impl Model {
             livekit_url: "wss://livekit".into(),
             playback_base_url: "https://stream.example".into(),
         };
-        let refused = Account::Failed(error(Provider::Mux));
+        let refused = Access::Failed(error(Provider::Mux));
         Observed {
             cluster_id: "cluster".into(),
             slug_holder: None,
             set_aside: None,
-            account: if fault == Fault::MuxDown { refused } else { known },
+            access: if fault == Fault::MuxDown { refused } else { known },
             stream: if mux_down { Seen::Failed(error(Provider::Mux)) } else { stream },
             marked: if mux_down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },
             rooms: if livekit_down {
@@ -188,9 +206,35 @@ impl Model {
             },
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
-            start: self.memory.start(),
-            troubles: self.memory.troubles(),
+            start: self.memory.beside.start(),
+            backoffs: self.backoffs(),
+            worker: None,
+            stops: Default::default(),
+            participants: Seen::NotAsked,
+            sight: Sight::NotLooked,
+            mux_connected: None,
+            kept_key: self.kept_key.clone(),
+            credentials: Some(credentials()),
+            endpoint: None,
         }
+    }
+
+    fn backoffs(&self) -> Backoffs {
+        let backoff = |(failure, count, until): &(Failure, u32, Timestamp)| Backoff {
+            count: *count,
+            remaining: Duration::try_from(until.duration_since(self.now)).unwrap_or(Duration::ZERO),
+            reason: failure.reason,
+            message: failure.message.clone(),
+            terminal: false,
+        };
+        self.failed.iter().map(|(effect, failed)| (*effect, backoff(failed))).collect()
+    }
+
+    fn fail(&mut self, effect: Effect, failure: Failure) {
+        let count = self.failed.get(&effect).map_or(1, |failed| failed.1 + 1);
+        let seconds = if failure.class == FailureClass::Busy { 5 } else { 1 << count.min(4) };
+        let until = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        self.failed.insert(effect, (failure, count, until));
     }
 
     fn compositor(&self) -> protocol::CompositorStatus {
@@ -200,18 +244,19 @@ impl Model {
             revision: 0,
             frames: 1,
             frame_age_milliseconds: Some(if self.program_advances { 30 } else { 9_000 }),
-            publisher: protocol::PublisherStatus { connected: true, error: None },
-            sender: protocol::SenderStatus { state, attempts: 1, error: None },
+            publisher: protocol::PublisherStatus { connected: true, ..Default::default() },
+            sender: protocol::SenderStatus { state, attempts: 1, ..Default::default() },
             shown: protocol::Shown { sources: Vec::new(), slate: Some(protocol::SlateText::Before) },
             camera_was_shown: false,
             sources: self.camera_missing.then(absent_camera).into_iter().collect(),
+            ..protocol::CompositorStatus::default()
         }
     }
 
     /// What would be decided now. The answer to a start is told once, so this looks without one.
     pub fn plan(&self) -> Plan {
         let observed = Observed { start: StartSeen::None, ..self.observe(Fault::None) };
-        plan(&self.object, &observed, self.now, &Timings::default())
+        plan(&self.identity(), &self.object, &observed, self.now, &Timings::default())
     }
 
     /// One pass, and two seconds. Returns what was done.
@@ -219,7 +264,7 @@ impl Model {
         self.live_on();
         let observed = self.observe(fault);
         self.rejoin();
-        let plan = plan(&self.object, &observed, self.now, &Timings::default());
+        let plan = plan(&self.identity(), &self.object, &observed, self.now, &Timings::default());
         let described = describe(&self.object, &observed, &plan, self.now);
         let unchanged_object = plan
             .actions
@@ -231,27 +276,38 @@ impl Model {
         self.now = self.now.checked_add(SignedDuration::from_secs(2)).unwrap();
         if fault == Fault::CrashBeforeActions {
             self.memory = Memory::default();
+            self.failed.clear();
             return Vec::new();
         }
         let mut outcomes = Vec::new();
         for action in &plan.actions {
             match self.perform(action, fault) {
-                Ok(outcome) => outcomes.extend(outcome),
+                Ok(outcome) => {
+                    outcomes.extend(outcome);
+                    if !action.runs_beside() {
+                        self.failed.remove(&action.effect());
+                    }
+                }
                 Err(certain) => {
                     if certain && matches!(action, Action::CreateStream(_)) {
                         outcomes.push(Outcome::StreamNotCreated);
                     }
-                    let failure =
-                        Failure { class: FailureClass::Transient, reason: "Test", message: "lost".into() };
-                    self.memory.failed(action.effect(), failure, self.now, 0.5);
+                    let failure = Failure {
+                        class: FailureClass::Transient,
+                        reason: Reason::ProviderNotAnswering,
+                        message: "lost".into(),
+                    };
+                    self.fail(action.effect(), failure);
                     if !action.may_fail() {
                         break;
                     }
                 }
             }
         }
+        self.memory.beside.recorded(&observed.start);
         if fault == Fault::CrashAfterActions {
             self.memory = Memory::default();
+            self.failed.clear();
         } else if !unchanged_object {
             self.object.status = Some(settle(described, &outcomes));
         }
@@ -260,10 +316,10 @@ impl Model {
 
     /// `Err(certain)`: no answer; `certain` says whether it surely did not happen.
     fn perform(&mut self, action: &Action, fault: Fault) -> Result<Option<Outcome>, bool> {
-        let silent = match action.effect() {
-            Effect::Pod => false,
-            Effect::MuxStream => matches!(fault, Fault::ProvidersDown | Fault::MuxDown),
-            Effect::Room | Effect::Sender => fault == Fault::ProvidersDown,
+        let silent = match action.effect().part {
+            Part::Pod | Part::Key => false,
+            Part::Stream => matches!(fault, Fault::ProvidersDown | Fault::MuxDown),
+            Part::Room | Part::Sender | Part::Surplus => fault == Fault::ProvidersDown,
         };
         if silent {
             return Err(true);
@@ -328,13 +384,15 @@ impl Model {
                 self.sender = false;
             }
             Action::StartEgress { room } => self.start_egress(room, fault),
-            Action::StopEgress(id) => {
+            Action::AskWorker(_) => {}
+            Action::KeepStreamKey(key) => self.kept_key = Some(key.clone()),
+            Action::StopEgress(id) | Action::StopSurplus(id) => {
                 for egress in self.egresses.iter_mut().filter(|egress| egress.id == *id) {
                     egress.status = EgressStatus::Complete;
                 }
             }
-            Action::StartSender => self.sender = true,
-            Action::StopSender => self.sender = false,
+            Action::StartSender { .. } => self.sender = true,
+            Action::StopSender { .. } => self.sender = false,
         }
         let started = matches!(action, Action::StartEgress { .. });
         if fault == Fault::AnswersLost && !started { Err(false) } else { Ok(outcome) }
@@ -343,7 +401,7 @@ impl Model {
     pub fn open_room(&mut self, name: String) {
         self.made += 1;
         let sid = format!("RM_{}", self.made);
-        self.rooms.push(LivekitRoom { name, sid, metadata: String::new(), created_at: 0 });
+        self.rooms.push(LiveKitRoom { name, sid, metadata: String::new(), created_at: 0 });
     }
 
     /// LiveKit makes a room for whoever joins it, also where it was deleted. Here just after the
@@ -358,22 +416,22 @@ impl Model {
 
     fn start_egress(&mut self, room: &str, fault: Fault) {
         self.started += 1;
-        let error = |class, reason| ProviderError {
+        let error = |class, cause| ProviderError {
             provider: Provider::LiveKit,
             operation: "start",
             class,
             message: "no".into(),
-            reason,
+            cause,
         };
         if !self.capacity {
-            let error = error(ErrorClass::Busy, Some(Reason::NoCapacity));
+            let error = error(ErrorClass::Busy, Some(Cause::NoCapacity));
             let failure = Failure {
                 class: FailureClass::Busy,
-                reason: "WaitingForCapacity",
+                reason: Reason::WaitingForCapacity,
                 message: error.message.clone(),
             };
-            self.memory.failed(Effect::Sender, failure, self.now, 0.5);
-            return self.memory.start_finished(Err(error));
+            self.fail(Effect::making(Part::Sender), failure);
+            return self.memory.beside.start_finished(Err(error));
         }
         assert_eq!(self.active_egresses(), 0, "a second egress is started");
         let egress = Egress {
@@ -387,12 +445,14 @@ impl Model {
             updated_at: 0,
             destination_connected: true,
             redacted_urls: Vec::new(),
+            identity: Some("program".into()),
+            last_retry_at: 0,
         };
         self.hide(&egress.id, fault, 90);
         self.egresses.push(egress.clone());
         match fault {
-            Fault::AnswersLost => self.memory.start_finished(Err(error(ErrorClass::InDoubt, None))),
-            _ => self.memory.start_finished(Ok(egress)),
+            Fault::AnswersLost => self.memory.beside.start_finished(Err(error(ErrorClass::InDoubt, None))),
+            _ => self.memory.beside.start_finished(Ok(egress)),
         }
     }
 
@@ -421,6 +481,23 @@ impl Model {
                 stream.status = LiveStreamStatus::Active;
             }
         }
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        mux: MuxCredentials {
+            base_url: "https://mux.example".into(),
+            token_id: "id".into(),
+            token_secret: Secret::new("secret"),
+        },
+        rtmp_url: "rtmp://ingest/app".into(),
+        playback_base_url: "https://stream.example".into(),
+        livekit: LiveKitCredentials {
+            url: "wss://livekit".into(),
+            api_key: "key".into(),
+            api_secret: Secret::new("secret"),
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! A real encoder at the ingest, and a viewer.
 
 use crate::support::{Encoder, Stage, eventually, new};
-use memorialstream_lab::{Viewer, http_client};
+use memorialstream_lab::Viewer;
 use memorialstream_operator::providers::ErrorClass;
 use memorialstream_operator::providers::mux::{
     Asset, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,
@@ -193,9 +193,7 @@ async fn a_stream_key_stands_in_no_log_and_no_file_name() {
 }
 
 async fn playlist(viewer: &Viewer) -> String {
-    let request = http_client().expect("a client").get(viewer.url());
-    let answer = request.send().await.expect("an answer");
-    answer.text().await.expect("a playlist")
+    viewer.media_playlist().await.expect("a playlist")
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {

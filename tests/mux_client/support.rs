@@ -5,7 +5,8 @@ use memorialstream_lab::{
 };
 use memorialstream_operator::providers::Secret;
 use memorialstream_operator::providers::mux::{
-    LatencyMode, LiveStream, MuxClient, MuxCredentials, NewLiveStream, Rate, RateLimiter, RateLimits,
+    HttpTransport, LatencyMode, LiveStream, MuxClient, MuxCredentials, NewLiveStream, Rate, RateLimiter,
+    RateLimits,
 };
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// It bounds a failing test; a passing one never waits for it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Faults and limits strike everybody: one test at a time.
@@ -102,7 +103,8 @@ pub fn client(lab: &LabDescription, secret: &str) -> MuxClient {
     };
     let rate = Rate { burst: 1_000.0, per_second: 1_000.0 };
     let limiter = RateLimiter::new(RateLimits { post: rate, other: rate });
-    MuxClient::new(credentials, Arc::new(limiter)).expect("a client")
+    MuxClient::new(credentials, Arc::new(limiter), Arc::new(HttpTransport::new().expect("a transport")))
+        .expect("a client")
 }
 
 /// A live stream to be made, with a marker that no earlier run has used.
@@ -122,7 +124,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, 
     loop {
         match look().await {
             Ok(found) => return found,
-            Err(seen) if began.elapsed() > PATIENCE => panic!("still not: {what}; last seen: {seen}"),
+            Err(seen) if began.elapsed() > TIMEOUT => panic!("still not: {what}; last seen: {seen}"),
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }

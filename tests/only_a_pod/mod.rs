@@ -8,17 +8,20 @@ use memorialstream_compositor_protocol::{
     SenderState, SenderStatus, Shown,
 };
 use memorialstream_operator::api::spec::{Camera, State};
+use memorialstream_operator::api::status::OwnedByProgram;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
-use memorialstream_operator::providers::livekit::{Egress, LivekitCredentials, LivekitRoom, ProgramEgress};
+use memorialstream_operator::providers::livekit::{
+    Egress, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress,
+};
 use memorialstream_operator::providers::mux::{
     Environment, LiveStream, LiveStreamUpdate, MuxCredentials, NewLiveStream,
 };
 use memorialstream_operator::providers::{ProviderError, Secret};
 use memorialstream_operator::world::{
-    Clock, Compositor, CompositorError, LiveKit, Mux, PodEndpoint, Store, StoreError, World,
+    Clock, Compositor, CompositorError, KubernetesError, LiveKit, Mux, Objects, PodEndpoint, Pods,
+    SecretData, Secrets, World,
 };
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -53,7 +56,7 @@ pub struct OnlyAPod {
     /// What the pod shows: a document that it answered.
     current: Mutex<Option<ControlDocument>>,
     newest_generation: watch::Sender<i64>,
-    written: Mutex<Vec<MemorialStreamStatus>>,
+    written: Mutex<Vec<OwnedByProgram>>,
 }
 
 impl OnlyAPod {
@@ -70,7 +73,9 @@ impl OnlyAPod {
     pub fn world(self: &Arc<Self>) -> World {
         World {
             clock: self.clone(),
-            store: self.clone(),
+            objects: self.clone(),
+            secrets: self.clone(),
+            pods: self.clone(),
             mux: self.clone(),
             livekit: self.clone(),
             compositor: self.clone(),
@@ -100,7 +105,7 @@ impl OnlyAPod {
     }
 
     /// Every status that was written.
-    pub fn written(&self) -> Vec<MemorialStreamStatus> {
+    pub fn written(&self) -> Vec<OwnedByProgram> {
         self.written.lock().unwrap().clone()
     }
 }
@@ -109,7 +114,7 @@ impl Clock for OnlyAPod {
     fn now(&self) -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap()
     }
-    fn chance(&self) -> f64 {
+    fn jitter(&self) -> f64 {
         0.5
     }
     fn unguessable(&self) -> Secret {
@@ -126,11 +131,12 @@ impl Compositor for OnlyAPod {
             revision: current.as_ref().map_or(0, |document| document.revision),
             frames: 1,
             frame_age_milliseconds: Some(30),
-            publisher: PublisherStatus { connected: true, error: None },
-            sender: SenderStatus { state: SenderState::Off, attempts: 0, error: None },
+            publisher: PublisherStatus { connected: true, ..PublisherStatus::default() },
+            sender: SenderStatus { state: SenderState::Off, ..SenderStatus::default() },
             shown: current.as_ref().map_or(Shown { sources: Vec::new(), slate: None }, shown),
             camera_was_shown: false,
             sources: Vec::new(),
+            ..CompositorStatus::default()
         })
     }
 
@@ -151,7 +157,7 @@ impl Compositor for OnlyAPod {
             frame_presentation_nanoseconds: 0,
             take_milliseconds: 20,
             shown: shown(document),
-            sources: Vec::new(),
+            ..ProgramApplied::default()
         })
     }
 
@@ -165,7 +171,7 @@ fn shown(document: &ControlDocument) -> Shown {
 }
 
 #[async_trait]
-impl Store for OnlyAPod {
+impl Objects for OnlyAPod {
     fn memorial_streams(&self) -> Vec<Arc<MemorialStream>> {
         unreachable!("the life-cycle lane's")
     }
@@ -173,17 +179,30 @@ impl Store for OnlyAPod {
         let generation = object.metadata.generation.unwrap_or(0);
         self.newest_generation.subscribe().wait_for(|newest| *newest > generation).await.unwrap();
     }
-    fn pods(&self, _: &MemorialStream) -> Vec<Arc<Pod>> {
-        let pod = json!({
-            "metadata": {"name": "jane-doe-compositor-1"},
-            "status": {"phase": "Running", "podIP": "198.18.0.9"}
-        });
-        vec![Arc::new(serde_json::from_value(pod).unwrap())]
+    async fn set_finalizer(&self, _: &MemorialStream, _: bool) -> Result<(), KubernetesError> {
+        unreachable!("the life-cycle lane's")
     }
-    fn cluster_id(&self) -> String {
-        "cluster".into()
+    async fn write_status(
+        &self,
+        _: &MemorialStream,
+        _: &MemorialStreamStatus,
+    ) -> Result<MemorialStream, KubernetesError> {
+        unreachable!("the life-cycle lane's")
     }
-    async fn secret(&self, namespace: &str, _: &str) -> Result<Option<BTreeMap<String, Secret>>, StoreError> {
+    async fn write_program_status(
+        &self,
+        _: &MemorialStream,
+        status: &OwnedByProgram,
+    ) -> Result<(), KubernetesError> {
+        self.written.lock().unwrap().push(status.clone());
+        Ok(())
+    }
+    async fn publish_event(&self, _: &MemorialStream, _: bool, _: &str, _: &str) {}
+}
+
+#[async_trait]
+impl Secrets for OnlyAPod {
+    async fn secret(&self, namespace: &str, _: &str) -> Result<Option<SecretData>, KubernetesError> {
         let credentials = [
             ("LIVEKIT_URL", "ws://livekit"),
             ("LIVEKIT_API_KEY", "key"),
@@ -195,34 +214,26 @@ impl Store for OnlyAPod {
         let data = if namespace == "system" { &credentials[..] } else { &bearer[..] };
         Ok(Some(data.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value))).collect()))
     }
-    async fn apply_secret(&self, _: KubernetesSecret) -> Result<(), StoreError> {
+    async fn apply_secret(&self, _: KubernetesSecret) -> Result<(), KubernetesError> {
         Ok(())
     }
-    async fn create_pod(&self, _: Pod) -> Result<(), StoreError> {
+}
+
+#[async_trait]
+impl Pods for OnlyAPod {
+    fn pods(&self, _: &MemorialStream) -> Vec<Arc<Pod>> {
+        let pod = json!({
+            "metadata": {"name": "jane-doe-compositor-1"},
+            "status": {"phase": "Running", "podIP": "198.18.0.9"}
+        });
+        vec![Arc::new(serde_json::from_value(pod).unwrap())]
+    }
+    async fn create_pod(&self, _: Pod) -> Result<(), KubernetesError> {
         unreachable!("the life-cycle lane's")
     }
-    async fn delete_pod(&self, _: &str, _: &str) -> Result<(), StoreError> {
+    async fn delete_pod(&self, _: &str, _: &str) -> Result<(), KubernetesError> {
         unreachable!("the life-cycle lane's")
     }
-    async fn set_finalizer(&self, _: &MemorialStream, _: bool) -> Result<(), StoreError> {
-        unreachable!("the life-cycle lane's")
-    }
-    async fn write_status(
-        &self,
-        _: &MemorialStream,
-        _: &MemorialStreamStatus,
-    ) -> Result<MemorialStream, StoreError> {
-        unreachable!("the life-cycle lane's")
-    }
-    async fn write_program_status(
-        &self,
-        _: &MemorialStream,
-        status: &MemorialStreamStatus,
-    ) -> Result<(), StoreError> {
-        self.written.lock().unwrap().push(status.clone());
-        Ok(())
-    }
-    async fn announce(&self, _: &MemorialStream, _: bool, _: &str, _: &str) {}
 }
 
 /// The fast lane asks no provider: a TAKE never waits for one.
@@ -271,36 +282,44 @@ impl Mux for OnlyAPod {
 impl LiveKit for OnlyAPod {
     async fn rooms(
         &self,
-        _: &LivekitCredentials,
+        _: &LiveKitCredentials,
         _: Duration,
-    ) -> Result<Arc<Vec<LivekitRoom>>, ProviderError> {
+    ) -> Result<Arc<Vec<LiveKitRoom>>, ProviderError> {
+        unreachable!()
+    }
+    async fn participants(
+        &self,
+        _: &LiveKitCredentials,
+        _: &str,
+        _: Duration,
+    ) -> Result<Arc<Vec<Participant>>, ProviderError> {
         unreachable!()
     }
     async fn active_egresses(
         &self,
-        _: &LivekitCredentials,
+        _: &LiveKitCredentials,
         _: Duration,
     ) -> Result<Arc<Vec<Egress>>, ProviderError> {
         unreachable!()
     }
-    async fn egress(&self, _: &LivekitCredentials, _: &str) -> Result<Option<Egress>, ProviderError> {
+    async fn egress(&self, _: &LiveKitCredentials, _: &str) -> Result<Option<Egress>, ProviderError> {
         unreachable!()
     }
     async fn create_room(
         &self,
-        _: &LivekitCredentials,
+        _: &LiveKitCredentials,
         _: &str,
         _: &str,
-    ) -> Result<LivekitRoom, ProviderError> {
+    ) -> Result<LiveKitRoom, ProviderError> {
         unreachable!()
     }
-    async fn delete_room(&self, _: &LivekitCredentials, _: &str) -> Result<(), ProviderError> {
+    async fn delete_room(&self, _: &LiveKitCredentials, _: &str) -> Result<(), ProviderError> {
         unreachable!()
     }
-    async fn start_egress(&self, _: &LivekitCredentials, _: &ProgramEgress) -> Result<Egress, ProviderError> {
+    async fn start_egress(&self, _: &LiveKitCredentials, _: &ProgramEgress) -> Result<Egress, ProviderError> {
         unreachable!()
     }
-    async fn stop_egress(&self, _: &LivekitCredentials, _: &str) -> Result<(), ProviderError> {
+    async fn stop_egress(&self, _: &LiveKitCredentials, _: &str) -> Result<(), ProviderError> {
         unreachable!()
     }
 }

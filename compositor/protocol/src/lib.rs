@@ -7,15 +7,34 @@
 //! | call | body | answer |
 //! | --- | --- | --- |
 //! | `PUT /v1/program` | [`ControlDocument`] | [`ProgramApplied`], or [`Refusal`] with 409 or 422 |
-//! | `PUT /v1/sender` | [`SenderRequest`] | [`SenderStatus`] |
+//! | `PUT /v1/sender` | [`SenderRequest`] | [`SenderStatus`], or [`Refusal`] with 409 |
 //! | `GET /v1/status` | – | [`CompositorStatus`] |
 //! | `GET /healthz`, `/readyz`, `/metrics` | – | text, no token needed |
 //!
 //! Each call under `/v1` needs `Authorization: Bearer …`; without it the answer is 401.
 
+mod answers;
+mod documents;
+
+pub use answers::{
+    CompositorStatus, MediaTaken, ProgramApplied, PublisherStatus, Refusal, RefusalReason, SenderState,
+    SenderStatus, Shown, Source, SourceState,
+};
+pub use documents::{
+    Audio, BootDocument, Camera, ControlDocument, Layout, Program, Room, RtmpDestination, SenderRequest,
+    Slate, SlateText, Video,
+};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// The version of this protocol. It rises when one side has to know what the other can; a mere new field needs no new
+/// version, since fields that are not known are ignored and named, and those that are absent have a default.
+///
+/// 0 told no version and refused unknown fields. 1: the encoder's output and the media that the ingest took are told,
+/// requests to the sender are ordered, and a pod whose boot document is wrong serves.
+pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The port on which the pod answers `/v1`, `/healthz` and `/readyz`.
 pub const CONTROL_PORT: u16 = 8080;
@@ -23,13 +42,15 @@ pub const CONTROL_PORT: u16 = 8080;
 pub const METRICS_PORT: u16 = 9090;
 /// The folder in which the pod finds [`BOOT_FILE`] and [`BEARER_TOKEN_FILE`], mounted from its Secret.
 pub const BOOT_FOLDER: &str = "/etc/memorialstream";
+/// The folder that the pod may write to; it outlives the pod's containers.
+pub const SCRATCH_FOLDER: &str = "/tmp";
 /// A [`BootDocument`] as JSON.
 pub const BOOT_FILE: &str = "boot.json";
 /// The bearer token that guards `/v1`, one line of text.
 pub const BEARER_TOKEN_FILE: &str = "bearer-token";
 
 /// Text that must not be printed: a LiveKit token or a stream key. It serializes as itself.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -51,318 +72,94 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a compositor needs before the operator first speaks to it: it survives a restart with no operator alive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BootDocument {
-    /// Size, rate and bitrate of Program. Fixed for the life of the pod.
-    pub video: Video,
-    /// What to composite from the start.
-    pub control: ControlDocument,
-}
-
-/// Size, rate and bitrate of Program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Video {
-    /// Pixels, even.
-    pub width: u32,
-    /// Pixels, even.
-    pub height: u32,
-    /// Frames per second.
-    pub frames_per_second: u32,
-    /// Bitrate of the encoded Program, kilobits per second.
-    pub bitrate_kbps: u32,
-    /// How long a source that stopped sending is held on air before its fallback, or the slate, replaces it.
-    pub stall_hold_milliseconds: u32,
-}
-
-/// Everything that the compositor composites, whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ControlDocument {
-    /// `metadata.generation` of the MemorialStream that this comes from.
-    pub generation: u64,
-    /// Rises within a generation, for instance when only tokens were renewed.
-    pub revision: u64,
-    /// The n-th broadcast of this memorial; a new one starts with [`SlateText::Before`] again.
-    pub session: u64,
-    /// The room in which cameras are found and Program is published.
-    pub room: Room,
-    /// Every declared camera. Nobody else in the room is ever shown or heard.
-    pub cameras: Vec<Camera>,
-    /// What is on Program.
-    pub program: Program,
-    /// What is shown when no camera is.
-    pub slate: Slate,
-    /// Sound.
-    pub audio: Audio,
-}
-
-/// A LiveKit room and the right to publish Program into it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Room {
-    /// LiveKit's WebSocket URL.
-    pub url: String,
-    /// The room's name.
-    pub name: String,
-    /// Joins as identity `program`: may publish, may not subscribe.
-    pub program_token: Secret,
-}
-
-/// One declared camera.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Camera {
-    /// Its name in the MemorialStream.
-    pub name: String,
-    /// The LiveKit identity under which its device publishes.
-    pub identity: String,
-    /// Joins hidden, subscribes only; used by the compositor to watch this one camera.
-    pub token: Secret,
-}
-
-/// What is on Program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Program {
-    /// How the sources are arranged.
-    pub layout: Layout,
-    /// Names of cameras, in the layout's order. Empty is the slate.
-    pub sources: Vec<String>,
-    /// Cameras tried in order when a source is dead, before the slate.
-    pub fallback: Vec<String>,
-}
-
-/// How sources are arranged on Program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Layout {
-    /// One source fills the picture.
-    Single,
-}
-
-impl Layout {
-    /// How many sources this layout shows.
-    pub fn capacity(self) -> usize {
-        match self {
-            Self::Single => 1,
-        }
-    }
-}
-
-/// The slate's three texts, and which of them stands now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Slate {
-    /// Until a camera was shown in this session.
-    pub before: String,
-    /// After a camera was shown.
-    pub interrupted: String,
-    /// At the end, before the sender stops.
-    pub ended: String,
-    /// What the operator knows. The compositor itself moves from `Before` to `Interrupted` once it showed a
-    /// camera in this [`session`](ControlDocument::session).
-    pub text: SlateText,
-}
-
-/// Which text the slate shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SlateText {
-    /// [`Slate::before`].
-    Before,
-    /// [`Slate::interrupted`].
-    Interrupted,
-    /// [`Slate::ended`].
-    Ended,
-}
-
-/// Sound of Program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Audio {
-    /// False: Program carries silence. True: the sound of the camera that is shown; the slate is silent.
-    pub enabled: bool,
-}
-
-/// The first frame that shows a [`ControlDocument`] has reached the encoder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProgramApplied {
-    /// The document's generation.
-    pub applied_generation: u64,
-    /// The document's revision.
-    pub applied_revision: u64,
-    /// Presentation time of that frame on the compositor's clock, nanoseconds.
-    pub frame_presentation_nanoseconds: u64,
-    /// From the request's arrival to that frame at the encoder, milliseconds.
-    pub take_milliseconds: u64,
-    /// What that frame really shows.
-    pub shown: Shown,
-    /// Every declared camera.
-    pub sources: Vec<Source>,
-}
-
-/// What Program really shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Shown {
-    /// Cameras on Program, in the layout's order. Empty: the slate fills the picture.
-    pub sources: Vec<String>,
-    /// Which text the slate shows, where it shows.
-    pub slate: Option<SlateText>,
-}
-
-/// One camera as the compositor sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Source {
-    /// Its name in the MemorialStream.
-    pub name: String,
-    /// Whether pictures arrive.
-    pub state: SourceState,
-    /// Age of its newest picture, milliseconds; absent until one came.
-    pub input_age_milliseconds: Option<u64>,
-    /// Whether sound arrives. A camera without it is as good as any other.
-    pub has_audio: bool,
-}
-
-/// Whether a camera's pictures arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SourceState {
-    /// The compositor waits for it to join.
-    Absent,
-    /// Pictures arrive.
-    Live,
-    /// It is in the room, and no picture came for longer than the stall hold.
-    Stalled,
-}
-
-/// Why a document or a request was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// Its class.
-    pub reason: RefusalReason,
-    /// What is wrong and what to do, for a person.
-    pub message: String,
-}
-
-/// The classes of [`Refusal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RefusalReason {
-    /// A newer document was applied already (409).
-    Outdated,
-    /// A source or fallback is no declared camera (422).
-    UnknownCamera,
-    /// More sources than the layout shows (422).
-    TooManySources,
-    /// The body could not be read (400).
-    Malformed,
-    /// No frame came out in time (503).
-    PipelineNotRunning,
-}
-
-/// What the pod sends to Mux by itself. The same request again changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SenderRequest {
-    /// Where to; absent: send nothing.
-    pub rtmp: Option<RtmpDestination>,
-}
-
-/// An RTMP or RTMPS ingest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RtmpDestination {
-    /// Without the key, for instance `rtmps://global-live.mux.com:443/app`.
-    pub url: String,
-    /// Mux's stream key.
-    pub stream_key: Secret,
-}
-
-/// The pod's own sender.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SenderStatus {
-    /// How far it is.
-    pub state: SenderState,
-    /// How often a connection was started since it was switched on.
-    pub attempts: u64,
-    /// The last thing that went wrong, with no key in it.
-    pub error: Option<String>,
-}
-
-/// How far the pod's own sender is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum SenderState {
-    /// Not asked for.
-    Off,
-    /// Trying to connect, or waiting to try again.
-    Connecting,
-    /// The ingest takes frames.
-    Connected,
-}
-
-/// The pod as it is now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CompositorStatus {
-    /// Generation of the document that is applied.
-    pub generation: u64,
-    /// Revision of the document that is applied.
-    pub revision: u64,
-    /// Frames of Program that reached the encoder since the pod started.
-    pub frames: u64,
-    /// Age of the newest of them, milliseconds; absent until there was one.
-    pub frame_age_milliseconds: Option<u64>,
-    /// Program's connection to the room.
-    pub publisher: PublisherStatus,
-    /// The pod's own sender.
-    pub sender: SenderStatus,
-    /// What Program shows.
-    pub shown: Shown,
-    /// Whether a camera was shown in this session.
-    pub camera_was_shown: bool,
-    /// Every declared camera.
-    pub sources: Vec<Source>,
-}
-
-impl CompositorStatus {
-    /// Frames older than this mean that Program stands still, milliseconds.
-    pub const STANDSTILL_MILLISECONDS: u64 = 2_000;
-
-    /// Whether Program's frames advance.
-    pub fn program_advances(&self) -> bool {
-        self.frame_age_milliseconds.is_some_and(|age| age < Self::STANDSTILL_MILLISECONDS)
-    }
-}
-
-/// Program's connection to the room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PublisherStatus {
-    /// Whether Program's tracks are published.
-    pub connected: bool,
-    /// The last thing that went wrong, with no token in it.
-    pub error: Option<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    // As pods of version 0 answered.
+    const STATUS_0: &str = r#"{"generation":7,"revision":1,"frames":4211,"frameAgeMilliseconds":20,"publisher":{"connected":true,"error":null},"sender":{"state":"Connected","attempts":1,"error":null},"shown":{"sources":["lectern"],"slate":null},"cameraWasShown":true,"sources":[{"name":"lectern","state":"Live","inputAgeMilliseconds":33,"hasAudio":true},{"name":"wide","state":"Absent","inputAgeMilliseconds":null,"hasAudio":false}]}"#;
+    const APPLIED_0: &str = r#"{"appliedGeneration":7,"appliedRevision":1,"framePresentationNanoseconds":140366666666,"takeMilliseconds":31,"shown":{"sources":["lectern"],"slate":null},"sources":[{"name":"lectern","state":"Live","inputAgeMilliseconds":33,"hasAudio":true},{"name":"wide","state":"Absent","inputAgeMilliseconds":null,"hasAudio":false}]}"#;
+
+    fn destination() -> RtmpDestination {
+        RtmpDestination { url: "rtmp://ingest/app".into(), stream_key: Secret::new("k-1") }
+    }
+
     #[test]
     fn secrets_do_not_print() {
-        let destination = RtmpDestination { url: "rtmp://ingest/app".into(), stream_key: Secret::new("k-1") };
-        let printed = format!("{destination:?} {destination:#?}");
+        let destination = destination();
+        let printed = format!("{destination:?} {destination:#?} {:?}", destination.location());
         assert!(!printed.contains("k-1"), "{printed}");
         assert!(serde_json::to_string(&destination).unwrap().contains("k-1"));
     }
 
     #[test]
-    fn unknown_fields_are_refused() {
-        let error = serde_json::from_str::<Audio>(r#"{"enabled":true,"gain":1}"#).unwrap_err();
-        assert!(error.to_string().contains("unknown field `gain`"), "{error}");
+    fn unknown_fields_are_ignored() {
+        assert_eq!(
+            serde_json::from_str::<Audio>(r#"{"enabled":true,"gain":1}"#).unwrap(),
+            Audio { enabled: true }
+        );
+        let request: SenderRequest = serde_json::from_str(r#"{"rtmp":null,"srt":"x"}"#).unwrap();
+        assert_eq!(request, SenderRequest::default());
+    }
+
+    #[test]
+    fn answers_of_version_0_are_read() {
+        let status: CompositorStatus = serde_json::from_str(STATUS_0).unwrap();
+        assert_eq!((status.protocol_version, status.frames, status.encoded_frames), (0, 4_211, None));
+        assert!(status.program_advances() && status.sender.is_taken() && !status.publisher.identity_taken);
+        let applied: ProgramApplied = serde_json::from_str(APPLIED_0).unwrap();
+        assert_eq!((applied.applied_generation, applied.unknown_fields), (7, Vec::<String>::new()));
+    }
+
+    #[test]
+    fn a_pod_of_version_0_is_sent_nothing_that_it_would_refuse() {
+        let document = ControlDocument { protocol_version: PROTOCOL_VERSION, ..ControlDocument::default() };
+        let request = SenderRequest { revision: 5, rtmp: Some(destination()) };
+        let sent = |version| {
+            let document = serde_json::to_string(&document.clone().for_pod(version)).unwrap();
+            let request = serde_json::to_string(&request.clone().for_pod(version)).unwrap();
+            (document.contains("protocolVersion"), request.contains("revision"))
+        };
+        assert_eq!(sent(0), (false, false));
+        assert_eq!(sent(PROTOCOL_VERSION), (true, true));
+        assert_eq!(sent(PROTOCOL_VERSION + 1), (true, true));
+    }
+
+    #[test]
+    fn what_the_encoder_puts_out_counts() {
+        let status = |encoded_frames, encoded_frame_age_milliseconds| CompositorStatus {
+            frame_age_milliseconds: Some(20),
+            encoded_frames,
+            encoded_frame_age_milliseconds,
+            ..CompositorStatus::default()
+        };
+        assert!(status(None, None).program_advances(), "version 0 tells of the input only");
+        assert!(!status(Some(0), None).program_advances(), "frames go in and none comes out");
+        assert!(status(Some(9), Some(1_999)).program_advances());
+        assert!(!status(Some(9), Some(2_000)).program_advances());
+    }
+
+    #[test]
+    fn connected_without_media_is_not_taken() {
+        let status = |state, age_milliseconds| SenderStatus {
+            state,
+            media_taken: Some(MediaTaken { bytes: 1, age_milliseconds }),
+            ..SenderStatus::default()
+        };
+        assert!(status(SenderState::Connected, 2_999).is_taken());
+        assert!(!status(SenderState::Connected, 3_000).is_taken());
+        assert!(!status(SenderState::Connecting, 0).is_taken());
+        assert!(!SenderStatus::default().is_taken());
+    }
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_not_what_they_are() {
+        let hashed = std::cell::RefCell::new(Vec::new());
+        let sha256 = |location: &[u8]| {
+            hashed.borrow_mut().extend_from_slice(location);
+            std::array::from_fn(|place| place as u8 + 0xa0)
+        };
+        assert_eq!(destination().fingerprint(sha256), "a0a1a2a3a4a5a6a7");
+        assert_eq!(*hashed.borrow(), b"rtmp://ingest/app/k-1");
     }
 }

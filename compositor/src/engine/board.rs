@@ -37,8 +37,8 @@ pub(super) struct Input {
 impl Input {
     /// Adds inputs for `camera` to the running mix; it is neither seen nor heard yet.
     pub(super) fn attach(mix: &Mix, camera: &Camera) -> anyhow::Result<Self> {
-        let video = mix.add_video(&camera.name)?;
-        let audio = match mix.add_audio(&camera.name) {
+        let video = mix.add_video()?;
+        let audio = match mix.add_audio() {
             Ok(audio) => audio,
             Err(error) => {
                 mix.remove(&video.0, &video.1)?;

@@ -2,12 +2,13 @@
 
 use super::clock::MixClock;
 use super::format::{program_caps, sound_caps, variable_picture_caps};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_base as gst_base;
 use memorialstream_compositor_protocol::Video;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a picture or sound may take to arrive and still be in time. It delays Program by as much, not a TAKE.
@@ -29,6 +30,8 @@ pub(super) struct Mix {
     pub(super) audio_sink: gst_app::AppSink,
     pub(super) clock: MixClock,
     pub(super) video: Video,
+    /// Counts inputs: they are named by it, since a camera may be called like anything, and comes and goes.
+    inputs: AtomicU64,
 }
 
 impl Mix {
@@ -81,7 +84,8 @@ impl Mix {
         let compositor = compositor
             .downcast::<gst_base::Aggregator>()
             .map_err(|_| anyhow::anyhow!("this GStreamer's compositor is no aggregator"))?;
-        Ok(Self { pipeline, compositor, mixer, encoder, video_sink, audio_sink, clock, video: video.clone() })
+        let (video, inputs) = (video.clone(), AtomicU64::new(0));
+        Ok(Self { pipeline, compositor, mixer, encoder, video_sink, audio_sink, clock, video, inputs })
     }
 
     /// How long a camera may stand still on air.
@@ -90,8 +94,8 @@ impl Mix {
     }
 
     /// A new input for pictures: its source, and its pad on the compositor, invisible as yet.
-    pub(super) fn add_video(&self, name: &str) -> anyhow::Result<(gst_app::AppSrc, gst::Pad)> {
-        let source = source(&format!("video-{name}"), &variable_picture_caps(&self.video));
+    pub(super) fn add_video(&self) -> anyhow::Result<(gst_app::AppSrc, gst::Pad)> {
+        let source = source(&self.next_name(), &variable_picture_caps(&self.video));
         source.set_max_buffers(8);
         let pad = self.connect(&source, self.compositor.upcast_ref())?;
         pad.set_property("alpha", 0.0_f64);
@@ -99,8 +103,8 @@ impl Mix {
     }
 
     /// A new input for sound: its source, and its pad on the mixer, muted as yet.
-    pub(super) fn add_audio(&self, name: &str) -> anyhow::Result<(gst_app::AppSrc, gst::Pad)> {
-        let source = source(&format!("audio-{name}"), &sound_caps());
+    pub(super) fn add_audio(&self) -> anyhow::Result<(gst_app::AppSrc, gst::Pad)> {
+        let source = source(&self.next_name(), &sound_caps());
         source.set_max_time(gst::ClockTime::SECOND);
         let pad = self.connect(&source, &self.mixer)?;
         pad.set_property("mute", true);
@@ -120,14 +124,37 @@ impl Mix {
         Ok(())
     }
 
+    fn next_name(&self) -> String {
+        format!("input-{}", self.inputs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds `source` and links it to a new pad. What fails leaves nothing behind.
     fn connect(&self, source: &gst_app::AppSrc, aggregator: &gst::Element) -> anyhow::Result<gst::Pad> {
         self.pipeline.add(source)?;
-        let pad = aggregator.request_pad_simple("sink_%u").context("no further input is possible")?;
-        let output = source.static_pad("src").context("a source has no pad")?;
-        output.link(&pad).context("an input cannot be linked")?;
-        source.sync_state_with_parent().context("an input does not start")?;
-        Ok(pad)
+        let Some(pad) = aggregator.request_pad_simple("sink_%u") else {
+            self.pipeline.remove(source)?;
+            bail!("no further input is possible");
+        };
+        let connected = link(source, &pad);
+        if connected.is_err() {
+            self.remove(source, &pad)?;
+        }
+        connected.map(|()| pad)
     }
+}
+
+impl Drop for Mix {
+    fn drop(&mut self) {
+        if let Err(error) = self.pipeline.set_state(gst::State::Null) {
+            tracing::warn!(%error, "the mix does not stop");
+        }
+    }
+}
+
+fn link(source: &gst_app::AppSrc, pad: &gst::Pad) -> anyhow::Result<()> {
+    let output = source.static_pad("src").context("a source has no pad")?;
+    output.link(pad).context("an input cannot be linked")?;
+    source.sync_state_with_parent().context("an input does not start")
 }
 
 /// A live aggregator that never waits for an input which is late, new or silent.
@@ -188,4 +215,35 @@ fn source(name: &str, caps: &gst::Caps) -> gst_app::AppSrc {
 
 fn sink(name: &str) -> gst_app::AppSink {
     gst_app::AppSink::builder().name(name).sync(false).max_buffers(0).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_cannot_be_connected_leaves_nothing_behind() {
+        crate::initialize().unwrap();
+        let video = Video {
+            width: 320,
+            height: 180,
+            frames_per_second: 15,
+            bitrate_kbps: 500,
+            stall_hold_milliseconds: 500,
+        };
+        let mix = Mix::build(&video).unwrap();
+        let counts = || (mix.pipeline.children().len(), mix.compositor.sink_pads().len());
+        let before = counts();
+        let unlucky = source("input-x", &sound_caps());
+        mix.connect(&unlucky, &mix.encoder).unwrap_err();
+        assert_eq!(counts(), before, "an encoder takes no second input");
+        let (elsewhere, mixer) = (gst::Bin::new(), aggregator("audiomixer").unwrap());
+        elsewhere.add(&mixer).unwrap();
+        mix.connect(&unlucky, &mixer).unwrap_err();
+        assert_eq!((counts(), mixer.sink_pads().len()), (before, 0), "it is no part of this mix");
+        let (source, pad) = mix.add_video().unwrap();
+        assert_eq!(counts(), (before.0 + 1, before.1 + 1));
+        mix.remove(&source, &pad).unwrap();
+        assert_eq!(counts(), before);
+    }
 }

@@ -26,7 +26,7 @@ use mix::Mix;
 use progress::Progress;
 use slate::{Slates, draw};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A camera that has just been declared, and where its pictures and sound go.
 pub struct Opened {
@@ -107,7 +107,11 @@ impl Engine {
             added.iter().zip(missing).map(|(input, camera)| Opened { camera, feed: input.feed.clone() });
         let opened = opened.collect();
         let mut board = self.board();
-        board.slates.replace(drawings, self.mix.clock.now()).map_err(not_running)?;
+        if let Err(error) = board.slates.replace(drawings, self.mix.clock.now()) {
+            drop(board);
+            added.iter().for_each(|input| self.detach(input));
+            return Err(not_running(error));
+        }
         board.want(document, added);
         Ok((Order::Newer, opened))
     }
@@ -137,6 +141,11 @@ impl Engine {
     /// How many frames reached the encoder, and the newest of them.
     pub fn frames(&self) -> (u64, Option<Arrived>) {
         self.progress.now()
+    }
+
+    /// How many pictures came out of the encoder, and when the newest of them did.
+    pub fn encoded(&self) -> (u64, Option<Instant>) {
+        self.progress.encoded()
     }
 
     /// Encoded Program: H.264 constrained baseline, byte stream, whole access units.
@@ -203,14 +212,6 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Err(error) = self.mix.pipeline.set_state(gst::State::Null) {
-            tracing::warn!(%error, "the mix does not stop");
-        }
-    }
-}
-
 /// The compositor tells which pictures it chose for a frame before it blends them: there all pads are set, so that
 /// one frame has the whole change.
 fn compose_each_frame(mix: &Mix, board: Arc<Mutex<Board>>, progress: Arc<Progress>) {
@@ -231,10 +232,16 @@ fn compose_each_frame(mix: &Mix, board: Arc<Mutex<Board>>, progress: Arc<Progres
 
 fn watch_encoder(mix: &Mix, progress: Arc<Progress>) -> anyhow::Result<()> {
     let pad = mix.encoder.static_pad("sink").context("the encoder has no input")?;
+    let reached = progress.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(presentation) = info.buffer().and_then(|buffer| buffer.pts()) {
-            progress.reached_encoder(presentation);
+            reached.reached_encoder(presentation);
         }
+        gst::PadProbeReturn::Ok
+    });
+    let pad = mix.encoder.static_pad("src").context("the encoder has no output")?;
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+        progress.left_encoder();
         gst::PadProbeReturn::Ok
     });
     Ok(())
@@ -253,4 +260,43 @@ fn not_running(error: anyhow::Error) -> Refusal {
 
 fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::fixture::document;
+
+    fn eventually(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "it did not happen: {what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_puts_nothing_out_is_told_from_one_that_gets_nothing() {
+        crate::initialize().unwrap();
+        let video = Video {
+            width: 320,
+            height: 180,
+            frames_per_second: 15,
+            bitrate_kbps: 500,
+            stall_hold_milliseconds: 500,
+        };
+        let (engine, _) = Engine::start(&video, document(1, 0, &[], |_| {})).unwrap();
+        eventually("pictures come out", || engine.encoded().0 > 5);
+        let input = engine.mix.encoder.static_pad("sink").unwrap();
+        input.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            drop(info.data.take());
+            gst::PadProbeReturn::Handled
+        });
+        let (frames, before) = (engine.frames().0, engine.encoded());
+        eventually("frames go in", || engine.frames().0 > frames + 15);
+        // The one that was being encoded may have come out.
+        let (encoded, newest) = engine.encoded();
+        assert!(encoded <= before.0 + 1, "{encoded} after {}", before.0);
+        assert!(newest.is_some_and(|newest| newest < engine.frames().1.unwrap().at));
+    }
 }

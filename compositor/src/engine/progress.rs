@@ -30,6 +30,8 @@ struct Account {
     composed: VecDeque<(gst::ClockTime, Composition)>,
     newest: Option<Arrived>,
     frames: u64,
+    encoded: u64,
+    newest_encoded: Option<Instant>,
 }
 
 impl Progress {
@@ -62,6 +64,19 @@ impl Progress {
             }
             is_first
         });
+    }
+
+    /// A picture came out of the encoder.
+    pub(super) fn left_encoder(&self) {
+        let mut account = self.account();
+        account.encoded += 1;
+        account.newest_encoded = Some(Instant::now());
+    }
+
+    /// Pictures that came out of the encoder, and when the newest of them did.
+    pub(super) fn encoded(&self) -> (u64, Option<Instant>) {
+        let account = self.account();
+        (account.encoded, account.newest_encoded)
     }
 
     /// Frames that reached the encoder, and the newest of them.

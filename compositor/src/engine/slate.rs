@@ -39,12 +39,12 @@ pub(super) struct Drawings([Option<(String, gst::Buffer)>; 3]);
 impl Slates {
     /// Adds the inputs to `mix`; they show nothing yet.
     pub(super) fn attach(mix: &Mix) -> anyhow::Result<Self> {
-        let input = |name: &str| -> anyhow::Result<Input> {
-            let (source, pad) = mix.add_video(name)?;
+        let input = || -> anyhow::Result<Input> {
+            let (source, pad) = mix.add_video()?;
             pad.set_property("zorder", 0_u32);
             Ok(Input { source, pad, text: None, drawing: 0 })
         };
-        Ok(Self { inputs: [input("slate-before")?, input("slate-interrupted")?, input("slate-ended")?] })
+        Ok(Self { inputs: [input()?, input()?, input()?] })
     }
 
     /// The texts as they stand now, for [`draw`].

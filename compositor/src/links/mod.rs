@@ -2,7 +2,11 @@
 //! pipeline of its own, supervised, so that its faults stay its own.
 
 pub mod camera;
+#[cfg(test)]
+mod fake_ingest;
+pub mod intake;
 pub mod publisher;
 pub mod room;
 pub mod sender;
+mod socket;
 pub mod supervisor;

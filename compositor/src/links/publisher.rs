@@ -51,7 +51,7 @@ impl Publisher {
         clock: MixClock,
         on_room_deleted: OnRoomDeleted,
     ) -> anyhow::Result<Self> {
-        let status = Arc::new(Mutex::new(PublisherStatus { connected: false, error: None }));
+        let status = Arc::new(Mutex::new(PublisherStatus::default()));
         let (over_sender, over) = watch::channel(None);
         let link = PublisherLink {
             access: access.clone(),
@@ -191,6 +191,7 @@ impl Link for PublisherLink {
         if let Some(reason) = reason {
             status.error = Some(reason.to_string());
             if over {
+                status.identity_taken = true;
                 self.over.send_replace(Some(reason.to_string()));
             }
         }

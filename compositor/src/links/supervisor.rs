@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How often a link is looked after.
 const TICK: Duration = Duration::from_millis(100);
 /// How long taking a pipeline down may take before it is left to itself.
-const TEARDOWN: Duration = Duration::from_secs(5);
+pub(crate) const TEARDOWN: Duration = Duration::from_secs(5);
 
 /// One thing to keep alive.
 pub trait Link: Send + 'static {

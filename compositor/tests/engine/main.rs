@@ -116,6 +116,56 @@ fn cameras_come_and_go_while_program_runs() {
 }
 
 #[test]
+fn a_camera_may_be_called_like_anything_and_be_removed_and_added_again_at_once() {
+    let longest = "a".repeat(63);
+    let nearly = format!("{}-", &longest[..62]);
+    let names = [
+        "slate-before",
+        "slate-interrupted",
+        "slate-ended",
+        "program",
+        "mix",
+        "compositor",
+        "audiomixer",
+        "encoder",
+        "encoded-video",
+        "raw-audio",
+        "input-0",
+        "input-1",
+        "video-a",
+        "a",
+        "a-b",
+        "a--b",
+        "ab",
+        &longest,
+        &nearly,
+        "capsfilter0",
+        "queue0",
+        "sink_0",
+        "camera-a",
+        "publisher",
+        "sender",
+    ];
+    let (engine, _) = start(document(1, &names[..9], |_| {}));
+    let mut generation = 1;
+    for names in names.chunks(9) {
+        // Nothing waits for a frame between these: inputs that are on their way out are still there.
+        for declared in [names, &[], names, &names[..1], names] {
+            generation += 1;
+            let (_, opened) = engine.want(document(generation, declared, |_| {})).unwrap();
+            assert!(opened.iter().all(|opened| declared.contains(&opened.camera.name.as_str())));
+            assert_eq!(engine.sources().len(), declared.len());
+        }
+    }
+    apply(&engine, document(generation + 1, &[], |_| {}));
+    let monitor = Monitor::of(&engine);
+    let (opened, _) = apply(&engine, take(generation + 2, &["slate-before"], "slate-before", &[]));
+    let _cameras = colours(opened);
+    monitor.wait_for("the camera", |seen| seen.is(RED));
+    assert!(engine.fault(Duration::from_millis(1)).is_none());
+}
+
+#[test]
 fn a_removed_camera_that_is_shown_is_gone_with_the_document() {
     let (engine, opened) = start(take(1, &["red", "green"], "red", &[]));
     let monitor = Monitor::of(&engine);

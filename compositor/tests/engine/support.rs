@@ -5,7 +5,8 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use memorialstream_compositor::engine::{Arrived, Engine, Feed, Opened, format};
 use memorialstream_compositor_protocol::{
-    Audio, Camera, ControlDocument, Layout, Program, Room, Secret, Shown, Slate, SlateText, Video,
+    Audio, Camera, ControlDocument, Layout, PROTOCOL_VERSION, Program, Room, Secret, Shown, Slate, SlateText,
+    Video,
 };
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -89,6 +90,7 @@ pub fn document(
         token: Secret::new("token"),
     };
     let mut document = ControlDocument {
+        protocol_version: PROTOCOL_VERSION,
         generation,
         revision: 0,
         session: 1,

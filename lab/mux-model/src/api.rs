@@ -1,11 +1,11 @@
 //! The REST API.
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Delivery, Refusal};
 use crate::body::{self, LiveStreamUpdate, StreamSettings};
 use crate::fault::FaultKind;
 use crate::ids;
 use crate::list;
-use crate::model::Model;
+use crate::model::{Model, Owner, Recordings};
 use crate::operation::Operation;
 use crate::record::{RequestCount, StreamRecord};
 use crate::request::{Method, Request};
@@ -28,6 +28,23 @@ impl Model {
         answer
     }
 
+    /// Somebody does the same at Mux's dashboard: without credentials, limits and faults, and it is not counted.
+    pub fn at_dashboard(&mut self, now: Timestamp, method: Method, path: &str, body: &[u8]) -> Answer {
+        self.advance(now);
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: Vec::new(),
+            credentials: None,
+            body: body.to_vec(),
+        };
+        let done = match Operation::find(method, path) {
+            Some((operation, ids)) => self.perform(operation, &ids, &request),
+            None => Err(Refusal::NotFound),
+        };
+        done.unwrap_or_else(Answer::from)
+    }
+
     /// Refusals come in the order in which a provider's front door gives them: reachable, authenticated, within limits.
     fn answer(&mut self, operation: Operation, ids: &[String], request: &Request) -> Answer {
         let delay = self.slowed(operation);
@@ -39,7 +56,13 @@ impl Model {
         let kind = fault.map(|index| self.state.faults[index].kind);
         let known = request.credentials.as_ref() == Some(&self.state.credentials);
         let (answer, struck) = match kind {
-            Some(FaultKind::Outage) => (closed(Refusal::Failed(503).into()), true),
+            Some(FaultKind::Outage) => (sent(Refusal::Failed(503).into(), Delivery::Closed), true),
+            Some(FaultKind::Hang { committed: false }) => {
+                (sent(Refusal::Failed(503).into(), Delivery::Hangs), true)
+            }
+            Some(FaultKind::WrongContent { status, committed: false }) => {
+                (sent(Answer::new(status, None), Delivery::Page), true)
+            }
             _ if !known => (Refusal::Unauthorized.into(), false),
             Some(FaultKind::TooManyRequests { retry_after }) => {
                 let mut answer = Answer::from(Refusal::TooManyRequests);
@@ -51,13 +74,10 @@ impl Model {
             }
             kind => {
                 let done = self.limited(operation, ids, request);
-                match kind {
-                    Some(FaultKind::DropReply) if done.is_success() => (closed(done), true),
-                    Some(FaultKind::ServerError { status, .. }) if done.is_success() => {
-                        (Refusal::Failed(status).into(), true)
-                    }
-                    // The fault is not used up by what was refused anyway.
-                    _ => (done, false),
+                // A fault is not used up by what was refused anyway.
+                match kind.filter(|_| done.is_success()).and_then(|kind| spoilt(&done, kind)) {
+                    Some(spoilt) => (spoilt, true),
+                    None => (done, false),
                 }
             }
         };
@@ -91,7 +111,8 @@ impl Model {
     }
 
     fn limited(&mut self, operation: Operation, ids: &[String], request: &Request) -> Answer {
-        let limits = self.state.settings.rate_limits;
+        let (limits, permissions) = (self.state.settings.rate_limits, self.state.settings.permissions);
+        let permitted = if operation.reads() { permissions.video_read } else { permissions.video_write };
         let state = &mut self.state;
         let draw = match operation.method() {
             Method::Post => state.post.draw(limits.post, state.now),
@@ -99,6 +120,7 @@ impl Model {
         };
         let mut answer = match draw {
             Some(draw) if !draw.taken => Refusal::TooManyRequests.into(),
+            _ if operation != Operation::Whoami && !permitted => Refusal::NotFound.into(),
             _ => self.perform(operation, ids, request).unwrap_or_else(Answer::from),
         };
         if let Some(draw) = draw {
@@ -114,11 +136,6 @@ impl Model {
         ids: &[String],
         request: &Request,
     ) -> Result<Answer, Refusal> {
-        let permissions = self.state.settings.permissions;
-        let permitted = if operation.reads() { permissions.video_read } else { permissions.video_write };
-        if operation != Operation::Whoami && !permitted {
-            return Err(Refusal::NotFound);
-        }
         if !ids.iter().all(|id| ids::is_well_formed(id)) {
             return Err(Refusal::invalid("Failed to parse ID"));
         }
@@ -128,9 +145,13 @@ impl Model {
             Operation::Whoami => Ok(Answer::data(200, self.whoami())),
             Operation::CreateLiveStream => self.create(&request.body),
             Operation::ListLiveStreams => {
+                self.state.forget();
                 Ok(Answer::new(200, Some(list::live_streams(&self.state, request)?)))
             }
-            Operation::GetLiveStream => Ok(Answer::data(200, self.stream(first)?.render())),
+            Operation::GetLiveStream => {
+                let stream = self.state.streams.get(first).ok_or(Refusal::NotFound)?;
+                Ok(Answer::data(200, stream.render()))
+            }
             Operation::UpdateLiveStream => self.update(first, &request.body),
             Operation::DeleteLiveStream => self.delete(first),
             Operation::CompleteLiveStream => {
@@ -150,19 +171,23 @@ impl Model {
             }
             Operation::ResetStreamKey => {
                 let key = ids::stream_key(self.ids.as_mut());
-                let stream = self.stream(first)?;
-                // Unknown: whether a connected encoder is cut off; here it goes on.
-                stream.key = key;
-                Ok(Answer::data(201, stream.render()))
+                self.stream(first)?.key = key;
+                let connected = self.stream(first)?.encoder.is_some();
+                if connected && self.state.settings.unknowns.new_key_drops_encoder {
+                    self.drop_encoder(first);
+                    self.detach(first);
+                }
+                Ok(Answer::data(201, self.stream(first)?.render()))
             }
             Operation::CreatePlaybackId => {
                 let policy = body::playback_policy(&request.body)?;
                 let playback_id = PlaybackId::new(policy, self.ids.as_mut());
                 self.stream(first)?.playback_ids.push(playback_id.clone());
+                self.state.playback.insert(playback_id.id.clone(), Owner::Stream(first.to_owned()));
                 Ok(Answer::data(201, json!(playback_id)))
             }
             Operation::GetPlaybackId => {
-                let ids = &self.stream(first)?.playback_ids;
+                let ids = &self.state.streams.get(first).ok_or(Refusal::NotFound)?.playback_ids;
                 let found = ids.iter().find(|one| one.id == second).ok_or(Refusal::NotFound)?;
                 Ok(Answer::data(200, json!(found)))
             }
@@ -170,20 +195,22 @@ impl Model {
                 let ids = &mut self.stream(first)?.playback_ids;
                 let index = ids.iter().position(|one| one.id == second).ok_or(Refusal::NotFound)?;
                 ids.remove(index);
+                self.state.playback.remove(second);
                 Ok(Answer::new(204, None))
             }
             Operation::FindPlaybackId => self.find_playback_id(first),
             Operation::ListAssets => Ok(Answer::new(200, Some(list::assets(&self.state, request)?))),
             Operation::GetAsset => {
                 let asset = self.state.assets.get(first).ok_or(Refusal::NotFound)?;
-                Ok(Answer::data(200, asset.render()))
+                Ok(Answer::data(200, asset.render(self.state.now)))
             }
             Operation::DeleteAsset => self.delete_asset(first),
         }
     }
 
+    /// A stream that is about to be changed.
     fn stream(&mut self, id: &str) -> Result<&mut LiveStream, Refusal> {
-        self.state.streams.get_mut(id).ok_or(Refusal::NotFound)
+        self.state.change(id).ok_or(Refusal::NotFound)
     }
 
     fn whoami(&self) -> Value {
@@ -206,6 +233,10 @@ impl Model {
         let (serial, now) = (self.state.next_serial(), self.state.now);
         let stream = LiveStream::new(settings, serial, now, self.ids.as_mut());
         let answer = Answer::data(201, stream.render());
+        for playback_id in &stream.playback_ids {
+            self.state.playback.insert(playback_id.id.clone(), Owner::Stream(stream.id.clone()));
+        }
+        self.state.remember(&stream.id);
         self.state.streams.insert(stream.id.clone(), stream);
         Ok(answer)
     }
@@ -223,9 +254,14 @@ impl Model {
 
     /// Recordings stay.
     fn delete(&mut self, id: &str) -> Result<Answer, Refusal> {
-        let record = self.state.record(self.state.streams.get(id).ok_or(Refusal::NotFound)?);
+        let stream = self.state.streams.get(id).ok_or(Refusal::NotFound)?;
+        let record = self.state.record(stream, Recordings::default());
+        self.state.remember(id);
         self.end_broadcast(id);
         self.drop_encoder(id);
+        for playback_id in &record.playback_ids {
+            self.state.playback.remove(playback_id);
+        }
         self.state.streams.remove(id);
         self.state.deleted.push(StreamRecord { deleted: true, encoders: 0, ..record });
         Ok(Answer::new(204, None))
@@ -236,25 +272,22 @@ impl Model {
         if self.state.assets.get(id).ok_or(Refusal::NotFound)?.is_live {
             return Err(Refusal::invalid("The asset of a live stream that is under way cannot be deleted"));
         }
-        self.state.assets.remove(id);
-        for stream in self.state.streams.values_mut() {
-            stream.recent_asset_ids.retain(|asset| asset != id);
-        }
+        self.expire(id);
         Ok(Answer::new(204, None))
     }
 
     fn find_playback_id(&self, id: &str) -> Result<Answer, Refusal> {
-        let find = |ids: &[PlaybackId]| ids.iter().find(|one| one.id == id).map(|one| one.policy.policy);
-        let streams = self.state.streams.values().map(|one| ("live_stream", &one.id, &one.playback_ids));
-        let assets = self.state.assets.values().map(|one| ("asset", &one.id, &one.playback_ids));
-        let found = streams.chain(assets).find_map(|(kind, owner, ids)| Some((kind, owner, find(ids)?)));
-        let (kind, owner, policy) = found.ok_or(Refusal::NotFound)?;
+        let (owner, policy) = self.state.owner_of(id).ok_or(Refusal::NotFound)?;
+        let (kind, owner) = match owner {
+            Owner::Stream(id) => ("live_stream", id),
+            Owner::Asset(id) => ("asset", id),
+        };
         let object = json!({"type": kind, "id": owner});
         Ok(Answer::data(200, json!({"id": id, "policy": policy, "object": object})))
     }
 
     fn count(&mut self, method: Method, operation: Option<Operation>, answer: &Answer) {
-        let status = if answer.delivered { answer.status } else { 0 };
+        let status = if answer.delivered() { answer.status } else { 0 };
         let name = operation.map_or("unknown", Operation::name);
         let counts = &mut self.state.counts;
         let known = counts.iter_mut().find(|count| {
@@ -274,6 +307,21 @@ impl Model {
     }
 }
 
-fn closed(answer: Answer) -> Answer {
-    Answer { delivered: false, ..answer }
+fn sent(answer: Answer, delivery: Delivery) -> Answer {
+    Answer { delivery, ..answer }
+}
+
+/// What a fault makes of the answer to a request that was done; `None` when it does not strike it.
+fn spoilt(done: &Answer, kind: FaultKind) -> Option<Answer> {
+    let body = || done.body.as_ref().map(|_| done.clone());
+    match kind {
+        FaultKind::DropReply => Some(sent(done.clone(), Delivery::Closed)),
+        FaultKind::Hang { .. } => Some(sent(done.clone(), Delivery::Hangs)),
+        FaultKind::ServerError { status, .. } => Some(Refusal::Failed(status).into()),
+        FaultKind::WrongContent { status, .. } => Some(sent(Answer::new(status, None), Delivery::Page)),
+        FaultKind::TruncatedBody => Some(sent(body()?, Delivery::Truncated)),
+        FaultKind::StalledBody => Some(sent(body()?, Delivery::Stalls)),
+        FaultKind::LargeBody { bytes } => Some(sent(body()?, Delivery::Padded { bytes })),
+        FaultKind::Outage | FaultKind::TooManyRequests { .. } | FaultKind::Slow { .. } => None,
+    }
 }

@@ -3,23 +3,11 @@
 use crate::body::AssetSettings;
 use crate::ids::{self, Ids};
 use crate::stream::{LiveStream, PlaybackId};
+use crate::timeline::Timeline;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-
-/// What one encoder connection brought to a recording.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recording {
-    /// The encoder's connection, as it was named to the model.
-    pub connection: String,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// How far the connection's media had come by then.
-    pub from: Duration,
-    /// How much of it belongs to this recording.
-    pub duration: Duration,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,11 +28,17 @@ pub(crate) struct Asset {
     pub test: bool,
     pub settings: AssetSettings,
     pub playback_ids: Vec<PlaybackId>,
-    pub recordings: Vec<Recording>,
+    pub timeline: Timeline,
 }
 
 impl Asset {
-    pub fn new(stream: &LiveStream, serial: u64, now: Timestamp, ids: &mut dyn Ids) -> Self {
+    pub fn new(
+        stream: &LiveStream,
+        serial: u64,
+        segment: Duration,
+        now: Timestamp,
+        ids: &mut dyn Ids,
+    ) -> Self {
         let settings = stream.settings.asset.clone().unwrap_or_default();
         let playback_ids =
             settings.policies.iter().map(|policy| PlaybackId::new(policy.clone(), ids)).collect();
@@ -58,22 +52,20 @@ impl Asset {
             test: stream.settings.test,
             settings,
             playback_ids,
-            recordings: Vec::new(),
+            timeline: Timeline::new(segment, now),
         }
     }
 
-    pub fn duration(&self) -> Duration {
-        self.recordings.iter().map(|recording| recording.duration).sum()
-    }
-
     /// The broadcast is over. Unknown: what becomes of a recording without content; here it is `errored`.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, now: Timestamp) {
+        self.timeline.close(now);
         self.is_live = false;
-        self.status = if self.duration().is_zero() { AssetStatus::Errored } else { AssetStatus::Ready };
+        let empty = self.timeline.content().is_zero();
+        self.status = if empty { AssetStatus::Errored } else { AssetStatus::Ready };
     }
 
     /// As Mux's REST API shows it.
-    pub fn render(&self) -> Value {
+    pub fn render(&self, now: Timestamp) -> Value {
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
         put("id", json!(self.id));
@@ -90,16 +82,19 @@ impl Asset {
             (false, _) => ("completed", 100),
         };
         put("progress", json!({"state": state, "progress": progress}));
-        if !self.duration().is_zero() {
-            put("duration", json!(self.duration().as_secs_f64()));
+        let duration = self.timeline.duration(now);
+        if !duration.is_zero() {
+            put("duration", json!(duration.as_secs_f64()));
         }
-        let content = self.recordings.iter().filter(|recording| !recording.duration.is_zero());
-        let times: Vec<Value> = content
+        let recordings = self.timeline.recordings(now);
+        let times: Vec<Value> = recordings
+            .iter()
+            .filter(|recording| !recording.duration.is_zero())
             .map(|recording| {
                 json!({
                     "started_at": recording.started_at.to_string(),
                     "duration": recording.duration.as_secs_f64(),
-                    "type": "content",
+                    "type": recording.kind(),
                 })
             })
             .collect();

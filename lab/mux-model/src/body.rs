@@ -243,6 +243,13 @@ pub(crate) struct StreamSettings {
 }
 
 impl StreamSettings {
+    /// Whether Mux plays its own picture while it waits for an encoder
+    /// (mux.com/docs/guides/handle-live-stream-disconnects).
+    pub fn plays_slate(&self) -> bool {
+        self.reconnect_window > 0
+            && (self.latency_mode != LatencyMode::Standard || self.use_slate_for_standard_latency)
+    }
+
     /// Reads and checks the body of a create.
     pub fn of_new(body: &[u8]) -> Result<Self, Refusal> {
         let new: NewLiveStream = parse(body)?;

@@ -38,6 +38,30 @@ pub enum FaultKind {
         /// The `Retry-After` header, in seconds.
         retry_after: Option<u32>,
     },
+    /// The connection is accepted and nothing ever comes, until who asked gives up.
+    Hang {
+        /// Whether it is done. Requests that are refused are answered then.
+        committed: bool,
+    },
+    /// It is done, and half of the answer's body comes before the connection is closed. Answers without a body and
+    /// refusals are not struck.
+    TruncatedBody,
+    /// The same, but the connection stays open, until who asked gives up.
+    StalledBody,
+    /// A proxy's page in HTML comes with this status, after it was done or without. Requests that are refused are
+    /// answered when it is done.
+    WrongContent {
+        /// Any.
+        status: u16,
+        /// Whether it is done.
+        committed: bool,
+    },
+    /// It is done, and spaces come before the answer's JSON: so many bytes in all, or without an end. Answers without a
+    /// body and refusals are not struck.
+    LargeBody {
+        /// `None` is without an end.
+        bytes: Option<u64>,
+    },
     /// It is done at once, and answered after so many milliseconds.
     Slow {
         /// How much later.
@@ -78,6 +102,31 @@ impl Fault {
     /// The next `times` are refused with 429.
     pub fn too_many_requests(operation: &str, times: u32, retry_after: Option<u32>) -> Self {
         Self::of(Some(operation), Some(times), FaultKind::TooManyRequests { retry_after })
+    }
+
+    /// The next `times` are never answered, whether they are done or not.
+    pub fn hang(operation: &str, times: u32, committed: bool) -> Self {
+        Self::of(Some(operation), Some(times), FaultKind::Hang { committed })
+    }
+
+    /// Nothing is done and nothing is ever answered, until cleared.
+    pub fn black_hole() -> Self {
+        Self::of(None, None, FaultKind::Hang { committed: false })
+    }
+
+    /// The next `times` are done, and half of the answer comes.
+    pub fn truncated_body(operation: &str, times: u32) -> Self {
+        Self::of(Some(operation), Some(times), FaultKind::TruncatedBody)
+    }
+
+    /// A proxy's page with status 502 comes instead of everything, until cleared.
+    pub fn bad_gateway() -> Self {
+        Self::of(None, None, FaultKind::WrongContent { status: 502, committed: false })
+    }
+
+    /// The next `times` are done, and the answer has no end.
+    pub fn endless_body(operation: &str, times: u32) -> Self {
+        Self::of(Some(operation), Some(times), FaultKind::LargeBody { bytes: None })
     }
 
     pub(crate) fn strikes(&self, operation: Operation) -> bool {

@@ -10,6 +10,15 @@ const DIGITS: usize = 22;
 pub trait Ids: Send {
     /// A number that did not come before.
     fn next(&mut self) -> u128;
+
+    /// The same source, for the clone of a model.
+    fn boxed(&self) -> Box<dyn Ids>;
+}
+
+impl Clone for Box<dyn Ids> {
+    fn clone(&self) -> Self {
+        self.as_ref().boxed()
+    }
 }
 
 /// Ids that are the same for the same seed.
@@ -34,6 +43,10 @@ impl Seeded {
 impl Ids for Seeded {
     fn next(&mut self) -> u128 {
         (u128::from(self.word()) << 64) | u128::from(self.word())
+    }
+
+    fn boxed(&self) -> Box<dyn Ids> {
+        Box::new(self.clone())
     }
 }
 

@@ -2,7 +2,7 @@
 //! lists.
 
 use crate::answer::Refusal;
-use crate::model::{State, later};
+use crate::model::State;
 use crate::request::Request;
 use crate::stream::Status;
 use serde_json::{Value, json};
@@ -44,12 +44,9 @@ pub(crate) fn live_streams(state: &State, request: &Request) -> Result<Value, Re
             Some(known.ok_or_else(|| Refusal::invalid("status must be active, idle or disabled"))?)
         }
     };
-    let lag = f64::from(state.settings.list_lag_seconds);
     let key = request.parameter("stream_key");
     let mut found: Vec<_> = state
-        .streams
-        .values()
-        .filter(|stream| lag == 0.0 || later(stream.created_at, lag) <= state.now)
+        .listed()
         .filter(|stream| status.is_none_or(|status| stream.status() == status))
         .filter(|stream| key.is_none_or(|key| stream.key.reveal() == key))
         .collect();
@@ -75,6 +72,6 @@ pub(crate) fn assets(state: &State, request: &Request) -> Result<Value, Refusal>
     let shown: Vec<_> = found.iter().skip(skip).take(limit).collect();
     let more = found.len() > skip.saturating_add(shown.len());
     let next = shown.last().filter(|_| more).map(|asset| asset.serial.to_string());
-    let shown: Vec<Value> = shown.iter().map(|asset| asset.render()).collect();
+    let shown: Vec<Value> = shown.iter().map(|asset| asset.render(state.now)).collect();
     Ok(json!({ "data": shown, "next_cursor": next }))
 }

@@ -1,10 +1,12 @@
 //! An environment of Mux: its state and what can be seen from outside of its REST API.
 
 use crate::asset::Asset;
-use crate::broadcast::Effect;
+use crate::body::Policy;
 use crate::bucket::Bucket;
 use crate::fault::{Fault, UnknownOperation};
+use crate::history::Past;
 use crate::ids::{Ids, object_id};
+use crate::operation::Operation;
 use crate::record::{RequestCount, StreamRecord};
 use crate::request::Credentials;
 use crate::secret::Secret;
@@ -12,8 +14,18 @@ use crate::settings::Settings;
 use crate::stream::LiveStream;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// What the ingest is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Cut this encoder off.
+    DropEncoder {
+        /// As it was named when it came.
+        connection: String,
+    },
+}
 
 /// Everything that an environment remembers. It holds secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +42,27 @@ pub struct State {
     pub(crate) serial: u64,
     pub(crate) streams: BTreeMap<String, LiveStream>,
     pub(crate) deleted: Vec<StreamRecord>,
+    /// How streams were that changed a short while ago, oldest first; deleted ones too.
+    pub(crate) past: BTreeMap<String, Vec<Past>>,
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) effects: Vec<Effect>,
+    /// The stream of each encoder connection.
+    pub(crate) connections: BTreeMap<String, String>,
+    /// Whose each playback id is.
+    pub(crate) playback: BTreeMap<String, Owner>,
+    /// Streams with an encoder or a broadcast, and recordings that expire: nothing else does anything by itself.
+    pub(crate) busy: BTreeSet<String>,
+    pub(crate) expiring: BTreeSet<String>,
+}
+
+/// Whose playback id it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Owner {
+    /// A live stream, by its id.
+    Stream(String),
+    /// A recording, by its id.
+    Asset(String),
 }
 
 impl State {
@@ -41,14 +72,29 @@ impl State {
         self.serial
     }
 
-    pub(crate) fn stream_of_mut(&mut self, connection: &str) -> Option<&mut LiveStream> {
-        self.streams
-            .values_mut()
-            .find(|stream| stream.encoder.as_ref().is_some_and(|encoder| encoder.connection == connection))
+    /// Whose a playback id is, and who may watch.
+    pub(crate) fn owner_of(&self, playback_id: &str) -> Option<(&Owner, Policy)> {
+        let owner = self.playback.get(playback_id)?;
+        let ids = match owner {
+            Owner::Stream(id) => &self.streams.get(id)?.playback_ids,
+            Owner::Asset(id) => &self.assets.get(id)?.playback_ids,
+        };
+        let found = ids.iter().find(|one| one.id == playback_id)?;
+        Some((owner, found.policy.policy))
     }
 
-    pub(crate) fn record(&self, stream: &LiveStream) -> StreamRecord {
-        let (assets, live_assets) = self.assets_of(&stream.id);
+    /// Whether a stream may do something by itself.
+    pub(crate) fn settle(&mut self, id: &str) {
+        let stream = self.streams.get(id);
+        if stream.is_some_and(|stream| stream.encoder.is_some() || stream.broadcast.is_some()) {
+            self.busy.insert(id.to_owned());
+        } else {
+            self.busy.remove(id);
+        }
+    }
+
+    pub(crate) fn record(&self, stream: &LiveStream, recordings: Recordings) -> StreamRecord {
+        let Recordings { assets, live_assets } = recordings;
         StreamRecord {
             id: stream.id.clone(),
             passthrough: stream.settings.passthrough.clone(),
@@ -62,14 +108,27 @@ impl State {
         }
     }
 
-    /// How many there are, and how many of them are under way.
-    fn assets_of(&self, stream: &str) -> (usize, usize) {
-        let of_stream = || self.assets.values().filter(|asset| asset.live_stream_id == stream);
-        (of_stream().count(), of_stream().filter(|asset| asset.is_live).count())
+    /// The recordings of each stream that has any.
+    fn recordings(&self) -> BTreeMap<&str, Recordings> {
+        let mut all: BTreeMap<&str, Recordings> = BTreeMap::new();
+        for asset in self.assets.values() {
+            let of_stream = all.entry(asset.live_stream_id.as_str()).or_default();
+            of_stream.assets += 1;
+            of_stream.live_assets += usize::from(asset.is_live);
+        }
+        all
     }
 }
 
-/// An environment of Mux.
+/// How many recordings there are, and how many of them are under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recordings {
+    assets: usize,
+    live_assets: usize,
+}
+
+/// An environment of Mux. A clone goes its own way from there.
+#[derive(Clone)]
 pub struct Model {
     pub(crate) state: State,
     pub(crate) ids: Box<dyn Ids>,
@@ -98,8 +157,13 @@ impl Model {
             serial: 0,
             streams: BTreeMap::new(),
             deleted: Vec::new(),
+            past: BTreeMap::new(),
             assets: BTreeMap::new(),
             effects: Vec::new(),
+            connections: BTreeMap::new(),
+            playback: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            expiring: BTreeSet::new(),
         };
         Self { state, ids }
     }
@@ -121,17 +185,18 @@ impl Model {
 
     /// The connections of all encoders that are let in.
     pub fn connections(&self) -> Vec<String> {
-        let encoders = self.state.streams.values().filter_map(|stream| stream.encoder.as_ref());
-        encoders.map(|encoder| encoder.connection.clone()).collect()
+        self.state.connections.keys().cloned().collect()
     }
 
     /// Every stream that was ever made, the oldest first.
     pub fn streams(&self) -> Vec<StreamRecord> {
+        let recordings = self.state.recordings();
+        let of = |id: &str| recordings.get(id).copied().unwrap_or_default();
         let deleted = self.state.deleted.iter().cloned().map(|record| {
-            let (assets, live_assets) = self.state.assets_of(&record.id);
+            let Recordings { assets, live_assets } = of(&record.id);
             StreamRecord { assets, live_assets, ..record }
         });
-        let present = self.state.streams.values().map(|stream| self.state.record(stream));
+        let present = self.state.streams.values().map(|stream| self.state.record(stream, of(&stream.id)));
         let mut all: Vec<StreamRecord> = deleted.chain(present).collect();
         all.sort_by_key(|record| record.created_at);
         all
@@ -140,6 +205,17 @@ impl Model {
     /// How many requests were answered how since they were last forgotten.
     pub fn counts(&self) -> &[RequestCount] {
         &self.state.counts
+    }
+
+    /// How many requests of this kind came, however they were answered, since they were last forgotten.
+    pub fn requests(&self, operation: Operation) -> u64 {
+        let counts = self.state.counts.iter();
+        counts.filter(|count| count.operation == operation.name()).map(|count| count.count).sum()
+    }
+
+    /// How many came in all.
+    pub fn all_requests(&self) -> u64 {
+        self.state.counts.iter().map(|count| count.count).sum()
     }
 
     /// Forgets the counted requests.

@@ -35,7 +35,7 @@ pub struct RequestCount {
     pub route: String,
     /// The operation, such as `create_live_stream`; `unknown` likewise.
     pub operation: String,
-    /// HTTP's status; 0 when the connection was closed instead.
+    /// HTTP's status; 0 when none was sent.
     pub status: u16,
     /// How many.
     pub count: u64,

@@ -1,6 +1,7 @@
 //! What a test or a user of the simulator may change.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Everything that can be set while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -8,12 +9,28 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// How many requests are taken.
     pub rate_limits: RateLimits,
-    /// For how many seconds a new live stream is missing from the list. Reading it by id is never late.
+    /// By how many seconds the list of live streams lags: it shows, and its filters see, how each stream was then. What
+    /// happened before this was set is seen at once, and reading by id is never late. Nothing is promised by Mux.
     pub list_lag_seconds: u32,
     /// What the access token may do.
     pub permissions: Permissions,
     /// How long things take.
     pub timings: Timings,
+    /// What Mux's documentation leaves open.
+    pub unknowns: Unknowns,
+}
+
+/// What Mux's documentation leaves open: what is right with one answer must be right with the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Unknowns {
+    /// A stream that plays a slate while no encoder is there plays it also after so many seconds without media from one
+    /// that is still connected. `None`: the playlist stands still then.
+    pub slate_after_silence: Option<f64>,
+    /// A new stream key cuts off who came with the old one.
+    pub new_key_drops_encoder: bool,
+    /// A second encoder is refused while the first is connected; otherwise it takes its place.
+    pub second_encoder_is_refused: bool,
 }
 
 /// A token bucket.
@@ -75,6 +92,8 @@ pub struct Timings {
     pub playable_after: f64,
     /// How much of it before its asset is `ready`.
     pub ready_after: f64,
+    /// How long a segment of a broadcast that begins now is: its playlist's target duration. Unknown: Mux's.
+    pub segment: f64,
     /// For how long an encoder stays connected after `complete` without starting a new broadcast.
     pub completed_encoder_stays: f64,
     /// After how long an encoder that sends nothing is dropped.
@@ -90,10 +109,17 @@ impl Default for Timings {
         Self {
             playable_after: 10.0,
             ready_after: 10.0,
+            segment: 5.0,
             completed_encoder_stays: 60.0,
             silent_encoder_dropped_after: 5.0 * 60.0,
             test_stream_active_for: 5.0 * 60.0,
             test_asset_kept_for: 24.0 * 60.0 * 60.0,
         }
+    }
+}
+
+impl Timings {
+    pub(crate) fn segment(&self) -> Duration {
+        Duration::try_from_secs_f64(self.segment).unwrap_or_default()
     }
 }

@@ -1,12 +1,12 @@
 //! A live stream.
 
 use crate::body::{FullPolicy, LatencyMode, StreamSettings};
-use crate::broadcast::{Broadcast, Encoder};
 use crate::ids::{self, Ids};
 use crate::secret::Secret;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// Unknown: how many Mux shows.
 const RECENT_ASSETS: usize = 10;
@@ -23,6 +23,28 @@ impl PlaybackId {
     pub fn new(policy: FullPolicy, ids: &mut dyn Ids) -> Self {
         Self { id: ids::object_id(ids), policy }
     }
+}
+
+/// An encoder that sends to a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Encoder {
+    pub connection: String,
+    pub heard_at: Timestamp,
+    /// All that this connection has brought, whether it was recorded or not.
+    pub media: Duration,
+    /// After `complete`: what comes before this is thrown away.
+    pub ignored_until: Option<Timestamp>,
+}
+
+/// A broadcast that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Broadcast {
+    pub asset: String,
+    pub started_at: Timestamp,
+    /// Since when it can be watched.
+    pub active_since: Option<Timestamp>,
+    /// Set while no encoder is connected.
+    pub window_ends: Option<Timestamp>,
 }
 
 /// The three states that Mux's REST API shows.

@@ -1,9 +1,12 @@
 //! The simulator's own switches and counters, without authentication: it is for labs only. `MuxAdmin` is their client.
 
+use super::rest;
 use super::simulator::Simulator;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::{get, put};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, put};
 use axum::{Json, Router};
 use memorialstream_mux_model::{Fault, RequestCount, Secret, Settings, StreamRecord};
 use std::sync::Arc;
@@ -16,9 +19,25 @@ pub fn routes() -> Router<Arc<Simulator>> {
         .route("/simulator/v1/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/simulator/v1/settings", get(settings).put(set_settings))
         .route("/simulator/v1/token-secret", put(set_token_secret))
+        .route("/simulator/v1/dashboard/{*path}", any(at_dashboard))
 }
 
 type Shared = State<Arc<Simulator>>;
+
+/// What somebody does at Mux's dashboard, under the addresses of the REST API.
+async fn at_dashboard(
+    State(simulator): Shared,
+    method: Method,
+    Path(path): Path<String>,
+    body: Bytes,
+) -> Response {
+    let Ok(method) = method.as_str().parse() else {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    };
+    let path = format!("/{path}");
+    let answer = simulator.with(|model, now| model.at_dashboard(now, method, &path, &body));
+    rest::respond(answer).await
+}
 
 async fn streams(State(simulator): Shared) -> Json<Vec<StreamRecord>> {
     Json(simulator.with(|model, _| model.streams()))

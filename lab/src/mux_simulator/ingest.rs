@@ -41,6 +41,7 @@ async fn publish(State(simulator): State<Arc<Simulator>>, Form(callback): Form<C
         Ok(()) => (StatusCode::FOUND, [(header::LOCATION, connection)]).into_response(),
         Err(PublishRefusal::UnknownKey) => StatusCode::NOT_FOUND.into_response(),
         Err(PublishRefusal::Disabled) => StatusCode::FORBIDDEN.into_response(),
+        Err(PublishRefusal::Occupied) => StatusCode::CONFLICT.into_response(),
     }
 }
 

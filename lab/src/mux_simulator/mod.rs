@@ -10,11 +10,15 @@ mod playlist;
 mod rest;
 mod server;
 mod simulator;
+mod slate;
+mod spoilt;
 
 pub use configuration::Configuration;
 
 use anyhow::{Context, Result};
+use simulator::Simulator;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,7 +33,8 @@ pub async fn run(configuration: &Path) -> Result<()> {
         async |address| TcpListener::bind(address).await.with_context(|| format!("listen on {address}"));
     let api = bind(configuration.listen).await?;
     let callbacks = bind(configuration.callbacks).await?;
-    let (simulator, effects) = simulator::Simulator::open(configuration)?;
+    let (simulator, effects) = Simulator::open(configuration)?;
+    tokio::spawn(prepare_slate(simulator.clone()));
     let routes =
         admin::routes().merge(playback::routes()).fallback(rest::answer).with_state(simulator.clone());
     let (mut terminated, mut interrupted) =
@@ -42,4 +47,11 @@ pub async fn run(configuration: &Path) -> Result<()> {
         _ = interrupted.recv() => {}
     }
     simulator.keep()
+}
+
+/// Nobody waits for the slate when it is wanted.
+async fn prepare_slate(simulator: Arc<Simulator>) {
+    if let Err(error) = simulator.slate().await {
+        eprintln!("there will be no slate: {error:#}");
+    }
 }

@@ -1,7 +1,8 @@
 //! nginx's HLS playlists, one for each encoder connection, and what viewers get instead of them.
 
+use super::slate;
 use anyhow::{Context, Result};
-use memorialstream_mux_model::Program;
+use memorialstream_mux_model::{Program, Source};
 use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
@@ -74,24 +75,39 @@ impl Segments {
     }
 }
 
-/// The playlist of a program for viewers; segments are addressed relative to `segments`.
+/// With which the names of slate segments begin. They are all the same file; the numbers tell them apart.
+pub const SLATE_PREFIX: &str = "slate-";
+
+/// The media playlist of a program for viewers; segments are addressed relative to it.
 ///
 /// # Errors
 /// When nginx's files cannot be read.
-pub fn render(program: &Program, folder: &Path, segments: &str) -> Result<String> {
+pub fn render(program: &Program, folder: &Path) -> Result<String> {
     let mut all: Vec<Segment> = Vec::new();
     for recording in &program.recordings {
-        let read = Segments::read(folder, &recording.connection)?;
-        let mut part = read.part(recording.from, recording.duration);
-        if let Some(first) = part.first_mut() {
-            first.jump = !all.is_empty();
+        match &recording.source {
+            Source::Encoder { connection, from } => {
+                let mut part = Segments::read(folder, connection)?.part(*from, recording.duration);
+                if let Some(first) = part.first_mut() {
+                    first.jump = !all.is_empty();
+                }
+                all.append(&mut part);
+            }
+            Source::Slate => add_slate(&mut all, recording.duration),
         }
-        all.append(&mut part);
     }
-    Ok(text(&all, program.newest_only, program.ended, segments))
+    Ok(text(&all, program.newest_only, program.ended))
 }
 
-fn text(all: &[Segment], newest_only: bool, ended: bool, segments: &str) -> String {
+/// Time begins anew in each, because it is always the same one.
+fn add_slate(all: &mut Vec<Segment>, duration: Duration) {
+    for _ in 0..duration.as_nanos() / slate::SEGMENT.as_nanos() {
+        let file = format!("{SLATE_PREFIX}{}.ts", all.len());
+        all.push(Segment { file, duration: slate::SEGMENT, jump: true });
+    }
+}
+
+fn text(all: &[Segment], newest_only: bool, ended: bool) -> String {
     let first = if newest_only { newest(all) } else { 0 };
     let longest = all.iter().map(|segment| segment.duration.as_secs_f64()).fold(1.0, f64::max);
     let jumps = all[..first].iter().filter(|segment| segment.jump).count();
@@ -109,8 +125,7 @@ fn text(all: &[Segment], newest_only: bool, ended: bool, segments: &str) -> Stri
             text.push_str("#EXT-X-DISCONTINUITY\n");
         }
         // Writing to a String does not fail.
-        let _written =
-            writeln!(text, "#EXTINF:{:.3},\n{segments}/{}", segment.duration.as_secs_f64(), segment.file);
+        let _written = writeln!(text, "#EXTINF:{:.3},\n{}", segment.duration.as_secs_f64(), segment.file);
     }
     if ended {
         text.push_str("#EXT-X-ENDLIST\n");
@@ -170,18 +185,32 @@ mod tests {
 
     #[test]
     fn a_live_stream_shows_its_newest_half_minute() {
-        let shown = text(&many(20), true, false, "id");
+        let shown = text(&many(20), true, false);
         assert!(shown.contains("#EXT-X-MEDIA-SEQUENCE:12\n"), "{shown}");
         assert!(shown.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{shown}");
         assert_eq!(shown.matches("#EXTINF").count(), 8);
-        assert!(shown.ends_with("#EXTINF:4.000,\nid/c-19.ts\n"), "{shown}");
+        assert!(shown.ends_with("#EXTINF:4.000,\nc-19.ts\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_slate_is_listed_like_any_other_segment() {
+        let mut all = many(2);
+        add_slate(&mut all, Duration::from_millis(2_900));
+        let shown = text(&all, true, false);
+        assert!(shown.contains("#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:0\n"), "{shown}");
+        let slate = |number| format!("#EXT-X-DISCONTINUITY\n#EXTINF:1.000,\nslate-{number}.ts\n");
+        assert!(shown.ends_with(&(slate(2) + &slate(3))), "{shown}");
+        add_slate(&mut all, Duration::from_secs(40));
+        let shown = text(&all, true, false);
+        assert!(shown.contains("#EXT-X-MEDIA-SEQUENCE:14\n#EXT-X-DISCONTINUITY-SEQUENCE:12\n"), "{shown}");
+        assert!(shown.ends_with(&slate(43)), "{shown}");
     }
 
     #[test]
     fn a_recording_shows_all_and_its_end() {
-        let shown = text(&many(20), false, true, "id");
+        let shown = text(&many(20), false, true);
         assert!(shown.contains("#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n"), "{shown}");
-        assert!(shown.contains("#EXT-X-DISCONTINUITY\n#EXTINF:4.000,\nid/c-2.ts\n"), "{shown}");
+        assert!(shown.contains("#EXT-X-DISCONTINUITY\n#EXTINF:4.000,\nc-2.ts\n"), "{shown}");
         assert_eq!(shown.matches("#EXTINF").count(), 20);
         assert!(shown.ends_with("#EXT-X-ENDLIST\n"), "{shown}");
     }

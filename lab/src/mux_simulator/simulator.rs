@@ -2,13 +2,16 @@
 
 use super::configuration::Configuration;
 use super::nginx::Nginx;
+use super::slate;
 use crate::folders::write_private;
 use anyhow::{Context, Result};
+use axum::body::Bytes;
 use jiff::Timestamp;
 use memorialstream_mux_model::{Credentials, Effect, Ids, Model, Secret, Settings, State};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Ids that nobody can guess.
@@ -17,6 +20,10 @@ struct RandomIds;
 impl Ids for RandomIds {
     fn next(&mut self) -> u128 {
         rand::random()
+    }
+
+    fn boxed(&self) -> Box<dyn Ids> {
+        Box::new(Self)
     }
 }
 
@@ -29,6 +36,7 @@ pub struct Simulator {
     pub hls_folder: PathBuf,
     /// The ingest.
     pub nginx: Nginx,
+    slate: OnceCell<Bytes>,
 }
 
 impl Simulator {
@@ -52,6 +60,7 @@ impl Simulator {
             nginx: Nginx::new(configuration.nginx_control)?,
             state_file: configuration.state_file,
             hls_folder: configuration.hls_folder,
+            slate: OnceCell::new(),
         };
         Ok((Arc::new(simulator), receiver))
     }
@@ -67,6 +76,11 @@ impl Simulator {
             let _ended = self.effects.send(effect);
         }
         result
+    }
+
+    /// The segment with Mux's own picture. It is rendered once.
+    pub async fn slate(&self) -> Result<Bytes> {
+        self.slate.get_or_try_init(async || Ok(Bytes::from(slate::render().await?))).await.cloned()
     }
 
     /// Writes the state down.

@@ -3,6 +3,7 @@
 mod base;
 mod faac;
 mod foundation;
+mod gitops;
 mod go;
 pub mod node_images;
 mod packages;
@@ -11,6 +12,7 @@ mod store;
 pub use base::{BASE_IMAGE, PAUSE_IMAGE, buildah};
 pub use faac::environment as egress_environment;
 pub use foundation::{Described as FoundationDescription, Foundation, Layer};
+pub use gitops::program as gitops_program;
 pub use store::{Site, build_if_missing as build_part_if_missing, run};
 
 use crate::folders::{Cache, RunFolder};

@@ -75,12 +75,7 @@ pub async fn loudness(segment: Vec<u8>) -> Result<f64> {
     }
     let pipeline = "fdsrc fd=0 ! video/mpegts,systemstream=true ! tsdemux ! aacparse ! avdec_aac ! audioconvert \
                     ! audio/x-raw,format=S16LE,channels=1 ! fdsink fd=1 sync=false";
-    let samples = launch(pipeline, segment, async |mut output| {
-        let mut samples = Vec::new();
-        output.read_to_end(&mut samples).await?;
-        Ok(samples)
-    })
-    .await?;
+    let samples = run(pipeline, segment).await?;
     let squares =
         samples.chunks_exact(2).map(|pair| f64::from(i16::from_le_bytes([pair[0], pair[1]])).powi(2));
     let count = samples.len() / 2;
@@ -123,13 +118,26 @@ pub async fn save_png(picture: &Picture, path: &Path) -> Result<()> {
         picture.rgb().len(),
         width * 3
     );
-    let file = launch(&pipeline, picture.rgb().to_vec(), async |mut output| {
-        let mut file = Vec::new();
-        output.read_to_end(&mut file).await?;
-        Ok(file)
-    })
-    .await?;
+    let file = run(&pipeline, picture.rgb().to_vec()).await?;
     std::fs::write(path, file).with_context(|| format!("write {}", path.display()))
+}
+
+/// What a pipeline makes that reads nothing and writes on descriptor 1.
+///
+/// # Errors
+/// When GStreamer's tools fail.
+pub async fn encode(pipeline: &str) -> Result<Vec<u8>> {
+    run(pipeline, Vec::new()).await
+}
+
+/// All that a pipeline writes.
+async fn run(pipeline: &str, input: Vec<u8>) -> Result<Vec<u8>> {
+    launch(pipeline, input, async |mut output| {
+        let mut written = Vec::new();
+        output.read_to_end(&mut written).await?;
+        Ok(written)
+    })
+    .await
 }
 
 /// Runs a pipeline that reads `input` on descriptor 0 and writes on descriptor 1, where `read` takes it.
@@ -188,13 +196,7 @@ mod tests {
 
     /// A segment as the RTMP ingest makes them.
     async fn segment(elements: &str) -> Vec<u8> {
-        launch(&format!("{elements} mpegtsmux name=mux ! fdsink fd=1"), Vec::new(), async |mut output| {
-            let mut segment = Vec::new();
-            output.read_to_end(&mut segment).await?;
-            Ok(segment)
-        })
-        .await
-        .expect("encode")
+        encode(&format!("{elements} mpegtsmux name=mux ! fdsink fd=1")).await.expect("encode")
     }
 
     /// Red first, then blue, both with a ball.

@@ -4,12 +4,16 @@ mod decode;
 mod picture;
 mod playlist;
 
+pub(crate) use decode::encode;
 pub use decode::pictures_of_file;
+#[cfg(test)]
+pub(crate) use decode::{last_picture, loudness};
+pub(crate) use picture::MUX_SLATE;
 pub use picture::{Area, PatternColour, Picture};
 
 use crate::http;
 use anyhow::{Context, Result, bail};
-use playlist::{MediaPlaylist, Playlist};
+use playlist::{MediaPlaylist, best_variant};
 use reqwest::{StatusCode, Url};
 
 /// A sine of this loudness (−50 dB of full scale) is well above silence and far below speech.
@@ -50,7 +54,15 @@ impl Viewer {
     /// # Errors
     /// When there is no playlist with at least one segment.
     pub async fn newest_segment_number(&self) -> Result<u64> {
-        Ok(self.media_playlist().await?.1.newest_number)
+        Ok(self.newest().await?.1.newest_number)
+    }
+
+    /// The text of the media playlist.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn media_playlist(&self) -> Result<String> {
+        Ok(self.media().await?.1)
     }
 
     /// The newest picture, at `width` × `height`: the last frame of the newest segment.
@@ -79,7 +91,7 @@ impl Viewer {
     }
 
     async fn newest_segment(&self) -> Result<Vec<u8>> {
-        let (base, playlist) = self.media_playlist().await?;
+        let (base, playlist) = self.newest().await?;
         let url = base.join(&playlist.newest_address).context("the segment's address")?;
         let answer = self.get(&url).await?;
         let status = answer.status();
@@ -89,20 +101,23 @@ impl Viewer {
         Ok(answer.bytes().await.with_context(|| format!("read {url}"))?.to_vec())
     }
 
-    /// The media playlist and its own address; of several variants the best.
-    async fn media_playlist(&self) -> Result<(Url, MediaPlaylist)> {
-        match self.playlist(&self.url).await? {
-            (base, Playlist::Media(media)) => Ok((base, media)),
-            (base, Playlist::Variants { best }) => {
-                match self.playlist(&base.join(&best).context("the variant's address")?).await? {
-                    (base, Playlist::Media(media)) => Ok((base, media)),
-                    (base, Playlist::Variants { .. }) => bail!("{base} lists variants of variants"),
-                }
-            }
+    /// The media playlist's own address, and its end.
+    async fn newest(&self) -> Result<(Url, MediaPlaylist)> {
+        let (base, text) = self.media().await?;
+        let newest = MediaPlaylist::parse(&text).with_context(|| format!("the playlist {base}"))?;
+        Ok((base, newest))
+    }
+
+    /// The media playlist's own address and its text; of several variants the best.
+    async fn media(&self) -> Result<(Url, String)> {
+        let (base, text) = self.playlist(&self.url).await?;
+        match best_variant(&text) {
+            Some(best) => self.playlist(&base.join(best).context("the variant's address")?).await,
+            None => Ok((base, text)),
         }
     }
 
-    async fn playlist(&self, url: &Url) -> Result<(Url, Playlist)> {
+    async fn playlist(&self, url: &Url) -> Result<(Url, String)> {
         let answer = self.get(url).await?;
         let status = answer.status();
         // Redirects were followed; relative addresses are relative to where they led.
@@ -111,8 +126,7 @@ impl Viewer {
         if status != StatusCode::OK {
             bail!("{url} answers {status}: {}", text.trim());
         }
-        let playlist = Playlist::parse(&text).with_context(|| format!("the playlist {url}"))?;
-        Ok((base, playlist))
+        Ok((base, text))
     }
 
     async fn get(&self, url: &Url) -> Result<reqwest::Response> {

@@ -7,8 +7,11 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Two colours nearer than this (Euclidean, of 255 per channel) are the same after encoding; the palette's own
-/// colours and the slate's are at least 131 apart.
+/// colours and the slate's are at least 131 apart, and Mux's slate is 92 from the nearest.
 const SAME_COLOUR: f64 = 60.0;
+
+/// The colour of the simulator's stand-in for the picture that Mux itself shows while it waits for an encoder.
+pub const MUX_SLATE: [u8; 3] = [0xe0, 0x70, 0x00];
 
 /// A colour of the camera binary's `--pattern`. A picture of one is that colour with a small white ball.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +146,11 @@ impl Picture {
         Some(nearest).filter(|nearest| distance(nearest.rgb(), median) < SAME_COLOUR)
     }
 
+    /// Whether it is the one that Mux itself shows while it waits for an encoder.
+    pub fn is_mux_slate(&self) -> bool {
+        distance(MUX_SLATE, self.median(Area::WHOLE)) < SAME_COLOUR && self.pattern().is_none()
+    }
+
     /// How much it differs from another picture of the same size: the mean difference of all values, 0–255. The same
     /// picture encoded twice is below 3; two scenes are above 20.
     ///
@@ -265,6 +273,17 @@ mod tests {
         assert_eq!(filled([0x14, 0x18, 0x1d]).pattern(), None);
         assert_eq!(filled([0, 0, 0]).pattern(), None);
         assert_eq!(filled([0xff, 0xff, 0xff]).pattern(), None);
+    }
+
+    #[test]
+    fn muxs_slate_is_told_from_patterns_and_from_the_programs_slate() {
+        let slate = filled(MUX_SLATE.map(|value| value.saturating_add(12)));
+        assert!(slate.is_mux_slate() && slate.pattern().is_none());
+        let others =
+            PatternColour::ALL.map(PatternColour::rgb).into_iter().chain([[0x14, 0x18, 0x1d], [0; 3]]);
+        for other in others {
+            assert!(!filled(other).is_mux_slate(), "{other:?}");
+        }
     }
 
     #[test]

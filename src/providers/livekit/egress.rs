@@ -3,6 +3,7 @@
 use super::redact::redact_text;
 use crate::providers::Secret;
 use livekit_protocol as proto;
+use livekit_protocol::egress_info::Request;
 use livekit_protocol::start_egress_request::{Encoding, Source};
 use livekit_protocol::{audio_route, media_source, output};
 
@@ -100,6 +101,10 @@ pub struct Egress {
     pub destination_connected: bool,
     /// Where it sends, in the form of [`redact`](super::redact()).
     pub redacted_urls: Vec<String>,
+    /// Whose picture it was asked to send, where it was asked for one participant.
+    pub identity: Option<String>,
+    /// When it last tried to reach its RTMP server again.
+    pub last_retry_at: i64,
 }
 
 impl From<proto::EgressInfo> for Egress {
@@ -118,6 +123,8 @@ impl From<proto::EgressInfo> for Egress {
                     && stream.ended_at == 0
                     && stream.status() == proto::stream_info::Status::Active
             }),
+            identity: info.request.as_ref().and_then(identity),
+            last_retry_at: info.stream_results.iter().map(|stream| stream.last_retry_at).max().unwrap_or(0),
             redacted_urls: info.stream_results.into_iter().map(|stream| redact_text(&stream.url)).collect(),
             id: info.egress_id,
             room_name: info.room_name,
@@ -128,6 +135,21 @@ impl From<proto::EgressInfo> for Egress {
             ended_at: info.ended_at,
             updated_at: info.updated_at,
         }
+    }
+}
+
+/// Whose picture a request asks for; none where it asks for a whole room, a page or single tracks.
+fn identity(request: &Request) -> Option<String> {
+    match request {
+        Request::Egress(request) => match request.source.as_ref()? {
+            Source::Media(media) => match media.video.as_ref()? {
+                media_source::Video::ParticipantVideo(video) => Some(video.identity.clone()),
+                _ => None,
+            },
+            _ => None,
+        },
+        Request::Participant(request) => Some(request.identity.clone()),
+        _ => None,
     }
 }
 
@@ -212,6 +234,25 @@ mod tests {
         assert_eq!(Egress::from(over).error, "End reason: Source closed");
         let running = proto::EgressInfo { details: "End reason: CPU exhausted".into(), ..info(Vec::new()) };
         assert_eq!(Egress::from(running).error, "");
+    }
+
+    #[test]
+    fn an_egress_tells_whose_picture_it_sends() {
+        let wanted = ProgramEgress {
+            room: "room".into(),
+            participant_identity: "program".into(),
+            rtmp_url: Secret::new("rtmp://h/app/hidden"),
+            width: 1280,
+            height: 720,
+            frames_per_second: 30,
+            bitrate_kbps: 3000,
+            with_audio: true,
+        };
+        let ours = proto::EgressInfo { request: Some(Request::Egress(wanted.request())), ..info(Vec::new()) };
+        assert_eq!(Egress::from(ours).identity.as_deref(), Some("program"));
+        let whole_room = Request::RoomComposite(proto::RoomCompositeEgressRequest::default());
+        let whole_room = proto::EgressInfo { request: Some(whole_room), ..info(Vec::new()) };
+        assert_eq!(Egress::from(whole_room).identity, None);
     }
 
     #[test]

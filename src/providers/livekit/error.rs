@@ -2,7 +2,7 @@
 
 use super::redact::redact_text;
 use crate::providers::transport::{self, Repeat};
-use crate::providers::{ErrorClass, Provider, ProviderError, Reason};
+use crate::providers::{Cause, ErrorClass, Provider, ProviderError};
 use livekit_api::services::{ServerError, ServerErrorCode, ServiceError};
 use std::error::Error;
 
@@ -16,7 +16,7 @@ pub(super) fn classify(operation: &'static str, repeat: Repeat, error: &ServiceE
         }
         ServiceError::Twirp(ServerError::Prost(_)) => not_livekit(operation, repeat),
         ServiceError::Twirp(ServerError::Request(error)) => {
-            transport::failed(Provider::LiveKit, operation, repeat, error)
+            transport::failed(Provider::LiveKit, operation, repeat, &error.into())
         }
         ServiceError::Twirp(ServerError::Url(error)) => {
             new(ErrorClass::Terminal, format!("the address of LiveKit is no URL: {error}; correct it"))
@@ -54,14 +54,14 @@ fn refused(operation: &'static str, repeat: Repeat, refusal: &ServerErrorCode) -
     let new = |class, what: &str| {
         ProviderError::new(Provider::LiveKit, operation, class, format!("LiveKit {what} ({words})"))
     };
-    let no_capacity = |what: &str| new(ErrorClass::Busy, what).because(Reason::NoCapacity);
+    let no_capacity = |what: &str| new(ErrorClass::Busy, what).because(Cause::NoCapacity);
     let starts = repeat == Repeat::Never;
     match refusal.code.as_str() {
         ServerErrorCode::BAD_ROUTE | ServerErrorCode::UNIMPLEMENTED => new(
             ErrorClass::Terminal,
             "does not know this call: StartEgress needs livekit-server 1.13 or newer; upgrade it, or send from the compositor",
         )
-        .because(Reason::ServerTooOld),
+        .because(Cause::ServerTooOld),
         ServerErrorCode::UNAUTHENTICATED | ServerErrorCode::PERMISSION_DENIED => {
             new(ErrorClass::Credentials, "refused the credentials; check the API key and secret")
         }
@@ -130,14 +130,14 @@ mod tests {
     #[test]
     fn what_people_can_act_on_has_a_reason() {
         let old = classed(Repeat::Never, "bad_route", "no handler for path");
-        assert_eq!(old.reason, Some(Reason::ServerTooOld));
+        assert_eq!(old.cause, Some(Cause::ServerTooOld));
         assert!(old.message.contains("1.13"), "{old}");
         let full = classed(Repeat::Never, "unavailable", "no response from servers");
-        assert_eq!(full.reason, Some(Reason::NoCapacity));
+        assert_eq!(full.cause, Some(Cause::NoCapacity));
         assert!(full.message.contains("no response from servers"), "{full}");
         let none = classed(Repeat::Never, "internal", "egress not connected (redis required)");
-        assert_eq!((none.class, none.reason), (ErrorClass::Busy, Some(Reason::NoCapacity)));
-        assert_eq!(classed(Repeat::Safe, "unavailable", "no").reason, None);
+        assert_eq!((none.class, none.cause), (ErrorClass::Busy, Some(Cause::NoCapacity)));
+        assert_eq!(classed(Repeat::Safe, "unavailable", "no").cause, None);
     }
 
     #[test]

@@ -9,8 +9,8 @@ mod redact;
 mod room;
 mod token;
 
-pub use client::{LivekitClient, LivekitCredentials};
+pub use client::{LiveKitApi, LiveKitClient, LiveKitCredentials};
 pub use egress::{Egress, EgressStatus, ProgramEgress};
 pub use redact::redact;
-pub use room::{LivekitRoom, Participant, Track, TrackKind, TrackSource};
+pub use room::{LiveKitRoom, Participant, ParticipantKind, Track, TrackKind, TrackSource};
 pub use token::{MAX_TOKEN_LIFETIME, TokenMinter};

@@ -1,6 +1,6 @@
 //! Tokens with which participants join, each with no more rights than it needs.
 
-use super::client::LivekitCredentials;
+use super::client::LiveKitCredentials;
 use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct TokenMinter {
 
 impl TokenMinter {
     /// Signs with this key and secret.
-    pub fn new(credentials: &LivekitCredentials) -> Self {
+    pub fn new(credentials: &LiveKitCredentials) -> Self {
         Self { api_key: credentials.api_key.clone(), api_secret: credentials.api_secret.clone() }
     }
 
@@ -95,7 +95,7 @@ mod tests {
     use livekit_api::access_token::{Claims, TokenVerifier};
 
     fn minter() -> TokenMinter {
-        TokenMinter::new(&LivekitCredentials {
+        TokenMinter::new(&LiveKitCredentials {
             url: "ws://127.0.0.1:7880".into(),
             api_key: "key".into(),
             api_secret: Secret::new("a-secret-of-at-least-32-characters"),

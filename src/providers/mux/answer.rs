@@ -11,7 +11,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// An answer as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
+pub struct Answer {
     /// HTTP's.
     pub status: u16,
     /// How long to send nothing.

@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::http::{Http, MuxCredentials, Request};
 use super::limiter::{Priority, RateLimiter};
+use super::transport::Transport;
 use super::types::{Asset, Environment, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::providers::transport::Repeat;
 use crate::providers::{ErrorClass, Provider, ProviderError, Result};
@@ -23,7 +24,7 @@ const PAGE: usize = 100;
 /// # Errors
 /// Every method's error is classed: [`ErrorClass::InDoubt`] only where something may have been created. Mux answers
 /// 404 also when a token lacks a permission, so each 404 is looked into; `NotFound` means that the thing is gone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MuxClient {
     http: Http,
 }
@@ -33,8 +34,12 @@ impl MuxClient {
     ///
     /// # Errors
     /// The base URL is no http or https URL.
-    pub fn new(credentials: MuxCredentials, limiter: Arc<RateLimiter>) -> Result<Self> {
-        Ok(Self { http: Http::new(credentials, limiter)? })
+    pub fn new(
+        credentials: MuxCredentials,
+        limiter: Arc<RateLimiter>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self> {
+        Ok(Self { http: Http::new(credentials, limiter, transport)? })
     }
 
     /// Whose credentials these are.

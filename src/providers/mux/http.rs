@@ -1,15 +1,15 @@
 //! Requests to Mux: addressed, held back by the limiter, authenticated, sent once.
 
-use super::answer::{Answer, retry_after};
+use super::answer::Answer;
 use super::limiter::{Kind, Priority, RateLimiter};
+use super::transport::{Call, Transport};
 use crate::providers::transport::{self, Repeat};
 use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
-use reqwest::{Client, Method, Url};
+use reqwest::{Method, Url};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Giving up early on a create leaves it in doubt: wait longer.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,25 +59,28 @@ impl Request<'_> {
 }
 
 /// Sends requests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Http {
-    client: Client,
+    transport: Arc<dyn Transport>,
     base_url: Url,
     credentials: MuxCredentials,
     limiter: Arc<RateLimiter>,
 }
 
 impl Http {
-    pub(super) fn new(credentials: MuxCredentials, limiter: Arc<RateLimiter>) -> Result<Self> {
-        let unusable =
-            |message: String| ProviderError::new(Provider::Mux, "new", ErrorClass::Terminal, message);
-        let client =
-            http_client().map_err(|error| unusable(format!("no HTTP client can be made: {error}")))?;
+    pub(super) fn new(
+        credentials: MuxCredentials,
+        limiter: Arc<RateLimiter>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self> {
         let base_url = Url::parse(&credentials.base_url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| unusable("Mux's base URL is not an http or https URL; correct it".into()))?;
-        Ok(Self { client, base_url, credentials, limiter })
+            .ok_or_else(|| {
+                let message = "Mux's base URL is not an http or https URL; correct it";
+                ProviderError::new(Provider::Mux, "new", ErrorClass::Terminal, message)
+            })?;
+        Ok(Self { transport, base_url, credentials, limiter })
     }
 
     /// Sends it once, as soon as the limiter lets it.
@@ -89,10 +92,9 @@ impl Http {
             let message = "too many requests of ours wait for Mux's rate limit";
             return Err(error(ErrorClass::RateLimited { retry_after: None }, message));
         }
-        let answer = self
-            .exchange(request)
-            .await
-            .map_err(|error| transport::failed(Provider::Mux, request.operation, request.repeat(), &error))?;
+        let answer = self.transport.exchange(self.call(request)).await.map_err(|interruption| {
+            transport::failed(Provider::Mux, request.operation, request.repeat(), &interruption)
+        })?;
         tracing::debug!(
             operation = request.operation,
             status = answer.status,
@@ -105,24 +107,18 @@ impl Http {
         answer.accepted(request.operation, request.repeat())
     }
 
-    async fn exchange(&self, request: &Request<'_>) -> std::result::Result<Answer, reqwest::Error> {
-        let timeout = if request.repeat() == Repeat::Never { CREATE_TIMEOUT } else { TIMEOUT };
-        let mut call = self
-            .client
-            .request(request.method.clone(), self.url(request.path))
-            .query(request.query)
-            .basic_auth(&self.credentials.token_id, Some(self.credentials.token_secret.reveal()))
-            .timeout(timeout);
-        if let Some(body) = &request.body {
-            call = call.json(body);
+    fn call(&self, request: &Request<'_>) -> Call {
+        let mut url = self.url(request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(request.query);
         }
-        let response = call.send().await?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
-        let request_id = header("x-request-id").map(str::to_owned);
-        let status = response.status().as_u16();
-        let body = response.bytes().await?.to_vec();
-        Ok(Answer { status, retry_after, request_id, body })
+        Call {
+            method: request.method.clone(),
+            url,
+            credentials: self.credentials.clone(),
+            body: request.body.clone(),
+            timeout: if request.repeat() == Repeat::Never { CREATE_TIMEOUT } else { TIMEOUT },
+        }
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -133,23 +129,6 @@ impl Http {
         }
         url
     }
-}
-
-/// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image.
-pub(in crate::providers) fn http_client() -> std::result::Result<Client, Box<dyn std::error::Error>> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .user_agent(concat!("memorialstream-operator/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
 }
 
 #[cfg(test)]
@@ -163,7 +142,8 @@ mod tests {
             token_id: "id".into(),
             token_secret: Secret::new("hidden-secret"),
         };
-        Http::new(credentials, Arc::new(RateLimiter::new(RateLimits::default())))
+        let transport = Arc::new(super::super::transport::HttpTransport::new().unwrap());
+        Http::new(credentials, Arc::new(RateLimiter::new(RateLimits::default())), transport)
     }
 
     #[test]
@@ -182,10 +162,10 @@ mod tests {
     #[test]
     fn a_base_url_that_is_none_is_refused_without_quoting_it() {
         for wrong in ["", "api.mux.com", "ftp://x", "https://", "unix:/hidden-secret"] {
-            let error = http(wrong).unwrap_err();
+            let error = http(wrong).err().unwrap();
             assert_eq!(error.class, ErrorClass::Terminal, "{wrong}");
             assert!(!error.to_string().contains("hidden"));
         }
-        assert!(!format!("{:?}", http("https://api.mux.com").unwrap()).contains("hidden"));
+        assert!(!format!("{:?}", http("https://api.mux.com").unwrap().credentials).contains("hidden"));
     }
 }

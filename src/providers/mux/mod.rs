@@ -7,13 +7,14 @@ mod answer;
 mod client;
 mod http;
 mod limiter;
+mod transport;
 mod types;
 
+pub use answer::Answer;
 pub use client::MuxClient;
 pub use http::MuxCredentials;
-#[cfg(test)]
-pub(super) use http::http_client;
 pub use limiter::{Kind, Priority, Rate, RateLimiter, RateLimits};
+pub use transport::{Call, HttpTransport, Transport};
 pub use types::{
     Asset, Environment, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,
     PlaybackId,

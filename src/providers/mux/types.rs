@@ -57,6 +57,13 @@ pub struct LiveStream {
     pub connected: Option<bool>,
 }
 
+impl LiveStream {
+    /// The playback id that anybody can play; a signed one plays for nobody without a token.
+    pub fn public_playback_id(&self) -> Option<&PlaybackId> {
+        self.playback_ids.iter().find(|playback| playback.policy == "public")
+    }
+}
+
 /// Whether a live stream takes ingest, and whether mourners see something.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]

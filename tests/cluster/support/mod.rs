@@ -1,5 +1,6 @@
 //! What the tests share: the running lab's API server, with the CRD installed.
 
+pub mod gitops;
 pub mod operator;
 pub mod other_environment;
 pub mod prometheus;

@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::api::{Api, ListParams, LogParams};
 use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::providers::Secret as Hidden;
-use memorialstream_operator::providers::mux::{MuxClient, MuxCredentials, RateLimiter, RateLimits};
+use memorialstream_operator::providers::mux::{
+    HttpTransport, MuxClient, MuxCredentials, RateLimiter, RateLimits,
+};
 use std::fs;
 use std::sync::Arc;
 
@@ -39,7 +41,9 @@ async fn secrets_of(stage: &Stage, service: &Service) -> Vec<(String, Hidden)> {
         token_id: credentials["MUX_TOKEN_ID"].clone(),
         token_secret: Hidden::new(credentials["MUX_TOKEN_SECRET"].clone()),
     };
-    let mux = MuxClient::new(account, Arc::new(RateLimiter::new(RateLimits::default()))).expect("a client");
+    let limiter = Arc::new(RateLimiter::new(RateLimits::default()));
+    let transport = Arc::new(HttpTransport::new().expect("a transport"));
+    let mux = MuxClient::new(account, limiter, transport).expect("a client");
     let id = service.status().await.mux.and_then(|mux| mux.stream_id).expect("a stream");
     let stream = mux.live_stream(&id).await.expect("an answer").expect("the stream");
     secrets.push(("the stream key".to_owned(), stream.stream_key));

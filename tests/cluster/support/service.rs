@@ -1,7 +1,7 @@
 //! One MemorialStream, as people handle it.
 
 use super::manifest;
-use super::wait::{PATIENCE, eventually, holds};
+use super::wait::{TIMEOUT, eventually, holds};
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -99,13 +99,13 @@ impl Service {
                 println!("{:6.1} s  {}: {what}", began.elapsed().as_secs_f64(), self.name);
                 return status;
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > TIMEOUT {
                 let whole = serde_json::to_string_pretty(&self.get().await).expect("JSON");
                 panic!(
                     "{}/{}: after {} s still not: {what}\n{whole}\nEvents: {:#?}",
                     self.namespace,
                     self.name,
-                    PATIENCE.as_secs(),
+                    TIMEOUT.as_secs(),
                     self.events().await
                 );
             }

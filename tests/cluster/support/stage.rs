@@ -13,8 +13,8 @@ use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::api::names::{marker, room_name};
 use memorialstream_operator::api::spec::Via;
 use memorialstream_operator::providers::Secret as Hidden;
-use memorialstream_operator::providers::livekit::{Egress, LivekitClient, LivekitCredentials};
-use memorialstream_operator::stream::pod::UID_LABEL;
+use memorialstream_operator::providers::livekit::{Egress, LiveKitApi, LiveKitClient, LiveKitCredentials};
+use memorialstream_operator::service::pod::UID_LABEL;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -43,7 +43,7 @@ pub struct Stage {
     /// The simulator's switches.
     pub mux: MuxAdmin,
     /// LiveKit, past the operator.
-    pub livekit: LivekitClient,
+    pub livekit: LiveKitClient,
     /// This test's namespace.
     pub namespace: String,
     operator: Operator,
@@ -65,7 +65,7 @@ impl Stage {
         let installed = tokio::task::spawn_blocking(|| &*INSTALLED).await.expect("the installation");
         let image = image.map_or_else(|| installed.compositor_image.clone(), str::to_owned);
         let operator = Operator::start(&lab, &installed.operator_kubeconfig, &image);
-        let livekit = LivekitClient::new(&livekit_credentials(&lab)).expect("a client of LiveKit");
+        let livekit = LiveKitClient::new(&livekit_credentials(&lab)).expect("a client of LiveKit");
         let mux = MuxAdmin::new(&lab);
         mux.clear_faults().await.expect("clear the simulator's faults");
         let namespace = namespace(&client, prefix).await;
@@ -222,8 +222,8 @@ impl Stage {
     }
 }
 
-fn livekit_credentials(lab: &LabDescription) -> LivekitCredentials {
-    LivekitCredentials {
+fn livekit_credentials(lab: &LabDescription) -> LiveKitCredentials {
+    LiveKitCredentials {
         url: lab.livekit.url.clone(),
         api_key: lab.livekit.api_key.clone(),
         api_secret: Hidden::new(lab.livekit.api_secret.reveal()),

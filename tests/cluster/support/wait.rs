@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a busy machine. It bounds a failing test; a passing one never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+pub const TIMEOUT: Duration = Duration::from_secs(240);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Looks until `look` finds something, or panics with `what` and what was seen last.
@@ -12,8 +12,8 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, 
     loop {
         match look().await {
             Ok(found) => return found,
-            Err(seen) if began.elapsed() > PATIENCE => {
-                panic!("after {} s still not: {what}; last seen: {seen}", PATIENCE.as_secs())
+            Err(seen) if began.elapsed() > TIMEOUT => {
+                panic!("after {} s still not: {what}; last seen: {seen}", TIMEOUT.as_secs())
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }

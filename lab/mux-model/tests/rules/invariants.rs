@@ -1,14 +1,14 @@
 //! What holds whatever people and encoders do.
 
 use crate::support::{Environment, STREAMS, at};
-use memorialstream_mux_model::{Method, Playback};
+use memorialstream_mux_model::{MediaKind, Method, Playback};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Create { window: u32, test: bool, passthrough: usize },
+    Create { window: u32, latency: &'static str, test: bool, passthrough: usize },
     Update { stream: usize, window: u32 },
     Put { stream: usize, action: &'static str },
     ResetKey { stream: usize },
@@ -22,8 +22,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let stream = 0..4usize;
     prop_oneof![
-        1 => (0..1_900u32, any::<bool>(), 0..300usize)
-            .prop_map(|(window, test, passthrough)| Step::Create { window, test, passthrough }),
+        1 => (0..1_900u32, prop_oneof![Just("standard"), Just("low")], any::<bool>(), 0..300usize)
+            .prop_map(|(window, latency, test, passthrough)| Step::Create { window, latency, test, passthrough }),
         1 => (stream.clone(), 0..90u32).prop_map(|(stream, window)| Step::Update { stream, window }),
         1 => (stream.clone(), prop_oneof![Just("complete"), Just("disable"), Just("enable")])
             .prop_map(|(stream, action)| Step::Put { stream, action }),
@@ -43,14 +43,16 @@ struct Play {
     /// Each encoder that is connected, as the ingest sees it, and how much it has sent.
     encoders: BTreeMap<String, u64>,
     connections: usize,
+    /// The number after the newest segment of each broadcast that was seen.
+    ends: BTreeMap<String, u64>,
 }
 
 impl Play {
     fn take(&mut self, step: &Step) {
         let stream = |play: &Self, index: usize| play.streams.get(index).cloned().unwrap_or(Value::Null);
         match step {
-            Step::Create { window, test, passthrough } => {
-                let body = json!({"reconnect_window": window, "test": test,
+            Step::Create { window, latency, test, passthrough } => {
+                let body = json!({"reconnect_window": window, "latency_mode": latency, "test": test,
                         "passthrough": "p".repeat(*passthrough), "playback_policies": ["public"]});
                 let answer = self.mux.call(Method::Post, STREAMS, body);
                 assert_eq!(answer.status == 201, *window <= 1_800 && *passthrough <= 255);
@@ -151,6 +153,22 @@ impl Play {
         let viewer = stream["playback_ids"][0]["id"].as_str().expect("a playback id");
         let plays = matches!(self.mux.model.playback(viewer), Playback::Plays(_));
         assert_eq!(plays, active, "what is active can be watched, and nothing else");
+        if let Playback::Plays(playlist) = self.mux.model.media_playlist(self.mux.now, viewer) {
+            let end = playlist.media_sequence + playlist.segments;
+            let asset = stream["active_asset_id"].as_str().expect("an asset").to_owned();
+            let before = self.ends.insert(asset, end);
+            assert!(before.is_none_or(|before| before <= end), "segments were taken back");
+            let slate = playlist.newest == Some(MediaKind::Slate);
+            assert!(!slate || stream["latency_mode"] == "low", "{playlist:?}");
+        }
+        let durations = live.iter().map(|asset| {
+            let times = asset["recording_times"].as_array().expect("a list").iter();
+            let sum: f64 = times.filter_map(|time| time["duration"].as_f64()).sum();
+            (sum, asset["duration"].as_f64().unwrap_or(0.0))
+        });
+        for (sum, whole) in durations {
+            assert!((sum - whole).abs() < 1e-6, "{sum} s in parts, {whole} s in all");
+        }
     }
 }
 
@@ -161,7 +179,7 @@ proptest! {
     fn no_order_of_events_breaks_the_rules(steps in prop::collection::vec(step(), 1..60)) {
         let mux = Environment::new();
         let mut play =
-            Play { mux, streams: Vec::new(), encoders: BTreeMap::new(), connections: 0 };
+            Play { mux, streams: Vec::new(), encoders: BTreeMap::new(), connections: 0, ends: BTreeMap::new() };
         for step in &steps {
             play.take(step);
             play.check();

@@ -7,6 +7,10 @@ mod faults;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod lag;
+#[cfg(test)]
+mod playlist;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod support;

@@ -1,7 +1,7 @@
 //! Live streams over REST: fields, bounds, errors and pages.
 
 use crate::support::{ASSETS, Environment, STREAMS, at, words};
-use memorialstream_mux_model::{Method, Permissions, Request, Secret, Settings};
+use memorialstream_mux_model::{Fault, Method, Permissions, Request, Secret, Settings};
 use serde_json::{Value, json};
 
 #[test]
@@ -228,7 +228,7 @@ fn streams_are_listed_in_pages_up_to_an_empty_one() {
 }
 
 #[test]
-fn lists_can_be_narrowed_and_may_lag() {
+fn lists_can_be_narrowed() {
     let mut mux = Environment::new();
     let (one, two) = (mux.create(json!({})), mux.create(json!({})));
     mux.put(&one, "disable");
@@ -240,13 +240,6 @@ fn lists_can_be_narrowed_and_may_lag() {
     assert_eq!(ids(&mut mux, "status=idle"), [two["id"].clone()]);
     let key = two["stream_key"].as_str().expect("a key");
     assert_eq!(ids(&mut mux, &format!("stream_key={key}")), [two["id"].clone()]);
-    mux.pass(10);
-    mux.change(|settings| settings.list_lag_seconds = 5);
-    let three = mux.create(json!({}));
-    assert_eq!(ids(&mut mux, "").len(), 2);
-    mux.stream(&three);
-    mux.pass(5);
-    assert_eq!(ids(&mut mux, "").len(), 3);
 }
 
 #[test]
@@ -276,6 +269,37 @@ fn playback_ids_come_and_go() {
     assert_eq!(mux.call(Method::Delete, &format!("{path}/{id}"), Value::Null).status, 204);
     assert_eq!(mux.get(&format!("{path}/{id}")).status, 404);
     assert_eq!(mux.call(Method::Post, &path, json!({"policy": "drm"})).status, 400);
+}
+
+#[test]
+fn the_dashboard_knows_no_token_no_limit_and_no_fault() {
+    let mut mux = Environment::with(Settings::default());
+    mux.model.add_fault(Fault::outage()).expect("a fault");
+    mux.change(|settings| settings.permissions = Permissions { video_read: false, video_write: false });
+    let mut act =
+        |method, path: &str, body: &str| mux.model.at_dashboard(mux.now, method, path, body.as_bytes());
+    let made: Vec<Value> = (0..10).map(|_| act(Method::Post, STREAMS, "{}").object()).collect();
+    let stream = &made[0];
+    assert_eq!(act(Method::Post, &at(stream, "playback-ids"), r#"{"policy":"signed"}"#).status, 201);
+    assert_eq!(act(Method::Put, &at(stream, "disable"), "").status, 200);
+    assert_eq!(act(Method::Put, &at(stream, "nothing"), "").status, 404);
+    assert_eq!(act(Method::Delete, &at(&made[1], ""), "").status, 204);
+    assert!(mux.model.counts().is_empty());
+    let records = mux.model.streams();
+    assert_eq!((records.len(), records.iter().filter(|one| one.deleted).count()), (10, 1));
+    assert!(records.iter().any(|one| one.status == "disabled" && one.playback_ids.len() == 1));
+}
+
+#[test]
+fn a_clone_goes_its_own_way() {
+    let mut mux = Environment::new();
+    let stream = mux.create(json!({}));
+    let (mut one, mut other) = (mux.model.clone(), mux.model.clone());
+    let create = Request::new(Method::Post, STREAMS, mux.credentials.clone());
+    let ids = [&mut one, &mut other].map(|model| model.request(mux.now, &create).object()["id"].clone());
+    assert_eq!(ids[0], ids[1], "the same names follow");
+    assert_eq!((one.streams().len(), mux.model.streams().len()), (2, 1));
+    assert_eq!(mux.stream(&stream), stream);
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! MemorialStreams, their status, and the Events about them.
+
+use super::{bounded, gone_is_done};
+use crate::api::names::{FINALIZER, LIFE_CYCLE_MANAGER, OPERATOR_MANAGER, PROGRAM_MANAGER};
+use crate::api::status::{OwnedByLifecycle, OwnedByProgram};
+use crate::api::{MemorialStream, MemorialStreamStatus};
+use crate::world::{KubernetesError, Objects};
+use async_trait::async_trait;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector;
+use kube::{Client, Resource};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// MemorialStreams, over a shared cache.
+#[derive(Clone)]
+pub struct KubernetesObjects {
+    client: Client,
+    cache: reflector::Store<MemorialStream>,
+    /// Told of every change of `cache`, after it stands there.
+    changes: watch::Receiver<()>,
+    recorder: Recorder,
+}
+
+impl KubernetesObjects {
+    /// The objects that `cache` holds. `changes` is told of every change of it, after it stands there.
+    pub fn new(
+        client: Client,
+        cache: reflector::Store<MemorialStream>,
+        changes: watch::Receiver<()>,
+    ) -> Self {
+        let reporter = Reporter { controller: "memorialstream-operator".into(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, cache, changes, recorder }
+    }
+
+    fn api(&self, object: &MemorialStream) -> Api<MemorialStream> {
+        Api::namespaced(self.client.clone(), object.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    async fn apply_status(
+        &self,
+        object: &MemorialStream,
+        manager: &str,
+        resource_version: Option<&String>,
+        status: serde_json::Value,
+    ) -> Result<MemorialStream, KubernetesError> {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let mut metadata = json!({"name": name, "namespace": object.metadata.namespace});
+        if let Some(version) = resource_version {
+            metadata["resourceVersion"] = json!(version);
+        }
+        let patch = json!({
+            "apiVersion": MemorialStream::api_version(&()),
+            "kind": MemorialStream::kind(&()),
+            "metadata": metadata,
+            "status": status,
+        });
+        let parameters = PatchParams::apply(manager).force();
+        bounded(self.api(object).patch_status(name, &parameters, &Patch::Apply(patch))).await
+    }
+}
+
+/// The newest entry that is not of a subresource. Times count whole seconds, so in one second an apply is taken for the
+/// later one: it takes fields over before it removes them. An entry of a migration may carry no time at all.
+fn last_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
+    let newest =
+        entries.iter().filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty)).max_by_key(
+            |entry| (entry.time.as_ref().map(|time| time.0), entry.operation.as_deref() == Some("Apply")),
+        )?;
+    newest.manager.clone()
+}
+
+async fn superseded(
+    cache: &reflector::Store<MemorialStream>,
+    mut changes: watch::Receiver<()>,
+    object: &MemorialStream,
+) {
+    let reference = reflector::ObjectRef::from_obj(object);
+    let is_newest = |cached: Arc<MemorialStream>| cached.metadata.generation <= object.metadata.generation;
+    loop {
+        changes.mark_unchanged();
+        if !cache.get(&reference).is_some_and(is_newest) {
+            return;
+        }
+        // Nobody tells any more only while the process ends.
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Objects for KubernetesObjects {
+    fn memorial_streams(&self) -> Vec<Arc<MemorialStream>> {
+        self.cache.state()
+    }
+
+    async fn superseded(&self, object: &MemorialStream) {
+        superseded(&self.cache, self.changes.clone(), object).await;
+    }
+
+    async fn set_finalizer(&self, object: &MemorialStream, present: bool) -> Result<(), KubernetesError> {
+        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|name| name != FINALIZER);
+        if present {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let patch = json!({"metadata": {
+            "finalizers": finalizers,
+            "resourceVersion": object.metadata.resource_version,
+        }});
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let parameters =
+            PatchParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PatchParams::default() };
+        gone_is_done(bounded(self.api(object).patch(name, &parameters, &Patch::Merge(patch))).await)
+    }
+
+    async fn write_status(
+        &self,
+        object: &MemorialStream,
+        status: &MemorialStreamStatus,
+    ) -> Result<MemorialStream, KubernetesError> {
+        let own = OwnedByLifecycle::from(status.clone());
+        let own = serde_json::to_value(own).map_err(|error| KubernetesError::Refused(error.to_string()))?;
+        self.apply_status(object, LIFE_CYCLE_MANAGER, object.metadata.resource_version.as_ref(), own).await
+    }
+
+    async fn write_program_status(
+        &self,
+        object: &MemorialStream,
+        status: &OwnedByProgram,
+    ) -> Result<(), KubernetesError> {
+        let own =
+            serde_json::to_value(status).map_err(|error| KubernetesError::Refused(error.to_string()))?;
+        gone_is_done(self.apply_status(object, PROGRAM_MANAGER, None, own).await)
+    }
+
+    async fn last_manager(&self, object: &MemorialStream) -> Option<String> {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let found = bounded(self.api(object).get_metadata(name)).await;
+        let entries = found.ok()?.metadata.managed_fields?;
+        last_manager(&entries)
+    }
+
+    async fn publish_event(&self, object: &MemorialStream, warning: bool, reason: &str, message: &str) {
+        let event = Event {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: Some(message.to_owned()),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        let published = self.recorder.publish(&event, &object.object_ref(&())).await;
+        if let Err(error) = published {
+            // In a namespace that is being deleted Events are refused.
+            tracing::warn!(%error, reason, message, "an Event was not taken");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use kube::runtime::watcher::Event as Watched;
+
+    #[test]
+    fn only_a_newer_generation_or_a_deletion_supersedes() {
+        let object = |generation| {
+            let mut object = MemorialStream::new("jane-doe", Default::default());
+            object.metadata.namespace = Some("default".into());
+            object.metadata.generation = Some(generation);
+            object
+        };
+        let (streams, mut writer) = reflector::store();
+        let (changed, changes) = watch::channel(());
+        let mut tell = |event| {
+            writer.apply_watcher_event(&event);
+            changed.send_replace(());
+        };
+        tell(Watched::Apply(object(1)));
+        let first = object(1);
+        let mut waiting = Box::pin(superseded(&streams, changes.clone(), &first));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        // Its status was written.
+        tell(Watched::Apply(object(1)));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        tell(Watched::Apply(object(2)));
+        assert_eq!(waiting.as_mut().now_or_never(), Some(()));
+        let second = object(2);
+        let mut waiting = Box::pin(superseded(&streams, changes, &second));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        tell(Watched::Delete(object(2)));
+        assert_eq!(waiting.as_mut().now_or_never(), Some(()));
+    }
+}

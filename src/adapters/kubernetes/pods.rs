@@ -1,0 +1,53 @@
+//! Pods.
+
+use super::{bounded, gone_is_done};
+use crate::api::MemorialStream;
+use crate::api::names::OPERATOR_MANAGER;
+use crate::service::pod::UID_LABEL;
+use crate::world::{KubernetesError, Pods};
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::runtime::reflector;
+use std::sync::Arc;
+
+/// Pods, over a shared cache.
+#[derive(Clone)]
+pub struct KubernetesPods {
+    client: Client,
+    cache: reflector::Store<Pod>,
+}
+
+impl KubernetesPods {
+    /// Pods that `cache` holds.
+    pub fn new(client: Client, cache: reflector::Store<Pod>) -> Self {
+        Self { client, cache }
+    }
+}
+
+#[async_trait]
+impl Pods for KubernetesPods {
+    fn pods(&self, object: &MemorialStream) -> Vec<Arc<Pod>> {
+        let uid = object.metadata.uid.as_ref();
+        let ours =
+            |pod: &Arc<Pod>| pod.metadata.labels.as_ref().and_then(|labels| labels.get(UID_LABEL)) == uid;
+        self.cache.state().into_iter().filter(ours).collect()
+    }
+
+    async fn create_pod(&self, pod: Pod) -> Result<(), KubernetesError> {
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        let parameters = PostParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PostParams::default() };
+        match bounded(api.create(&parameters, &pod)).await {
+            // Names are never used twice, so one that exists is ours from a pass whose record was lost.
+            Ok(_) | Err(KubernetesError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_pod(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        gone_is_done(bounded(api.delete(name, &DeleteParams::default())).await)
+    }
+}

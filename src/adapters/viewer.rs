@@ -1,0 +1,160 @@
+//! What mourners see, over HTTP.
+
+use crate::world::{Playlist, Viewer, ViewerError};
+use async_trait::async_trait;
+use reqwest::{Client, Url};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// A playlist is a few kilobytes; whoever sends more is no Mux.
+const LONGEST: usize = 256 * 1024;
+/// How many services' media playlists are remembered.
+const MOST_REMEMBERED: usize = 1_000;
+
+/// A player that reads playlists and no media.
+#[derive(Debug)]
+pub struct HttpViewer {
+    client: Client,
+    /// The media playlist that a playback address led to, so that each look is one request.
+    media: Mutex<HashMap<String, Url>>,
+}
+
+impl HttpViewer {
+    /// A player.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be set up.
+    pub fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self { client: crate::providers::http_client()?, media: Mutex::default() })
+    }
+
+    fn media(&self) -> MutexGuard<'_, HashMap<String, Url>> {
+        self.media.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read(&self, url: Url) -> Result<String, ViewerError> {
+        let unknown = |error: reqwest::Error| {
+            let why = if error.is_timeout() { "no answer in time" } else { "the connection failed" };
+            ViewerError::Unknown(why.into())
+        };
+        let mut answer = self.client.get(url).timeout(TIMEOUT).send().await.map_err(unknown)?;
+        match answer.status().as_u16() {
+            200..300 => {}
+            status @ 400..500 if status != 429 => return Err(ViewerError::Refused(status)),
+            status => return Err(ViewerError::Unknown(format!("it answers {status}"))),
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unknown)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST {
+                return Err(ViewerError::Unknown("it sends more than a playlist".into()));
+            }
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+#[async_trait]
+impl Viewer for HttpViewer {
+    async fn playlist(&self, playback_url: &str) -> Result<Playlist, ViewerError> {
+        let address = Url::parse(playback_url)
+            .map_err(|_| ViewerError::Unknown("the playback address is no URL".into()))?;
+        let known = self.media().get(playback_url).cloned();
+        if let Some(media) = known {
+            if let Ok(playlist) = self.read(media).await.and_then(|text| media_playlist(&text)) {
+                return Ok(playlist);
+            }
+            self.media().remove(playback_url);
+        }
+        let text = self.read(address.clone()).await?;
+        let Some(variant) = first_variant(&text) else { return media_playlist(&text) };
+        let media = address
+            .join(variant)
+            .ok()
+            .filter(|media| may_follow(&address, media))
+            .ok_or_else(|| ViewerError::Unknown("it leads to another host".into()))?;
+        let playlist = self.read(media.clone()).await.and_then(|text| media_playlist(&text))?;
+        let mut remembered = self.media();
+        if remembered.len() >= MOST_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(playback_url.to_owned(), media);
+        Ok(playlist)
+    }
+}
+
+/// Only where the playback address itself points, or within Mux: a tenant's playlist must not send us elsewhere.
+fn may_follow(from: &Url, to: &Url) -> bool {
+    let within_mux = |url: &Url| {
+        url.scheme() == "https"
+            && url.host_str().is_some_and(|host| host == "mux.com" || host.ends_with(".mux.com"))
+    };
+    from.origin() == to.origin() || (within_mux(from) && within_mux(to))
+}
+
+/// The first variant of a multivariant playlist; none in a media playlist. Source: RFC 8216, 4.3.4.2.
+fn first_variant(text: &str) -> Option<&str> {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("#EXT-X-STREAM-INF"));
+    lines.next()?;
+    lines.map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What matters of a media playlist. Source: RFC 8216, 4.3.3.
+fn media_playlist(text: &str) -> Result<Playlist, ViewerError> {
+    if !text.trim_start().starts_with("#EXTM3U") {
+        return Err(ViewerError::Unknown("it is no playlist".into()));
+    }
+    let value = |tag: &str| text.lines().find_map(|line| line.strip_prefix(tag)).map(str::trim);
+    let target: u64 = value("#EXT-X-TARGETDURATION:").and_then(|seconds| seconds.parse().ok()).unwrap_or(6);
+    let segment = text.lines().rev().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    // With low latency a segment grows part by part.
+    let part = text.lines().rev().find(|line| line.starts_with("#EXT-X-PART:"));
+    let sequence = value("#EXT-X-MEDIA-SEQUENCE:").unwrap_or("0");
+    Ok(Playlist {
+        newest: format!("{sequence} {} {}", segment.unwrap_or(""), part.unwrap_or("")),
+        target_duration: Duration::from_secs(target.clamp(1, 30)),
+        ended: text.lines().any(|line| line.trim() == "#EXT-X-ENDLIST"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEDIA: &str =
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:5,\na.ts\n#EXTINF:5,\nb.ts\n";
+
+    #[test]
+    fn a_playlist_that_gains_a_segment_or_a_part_has_changed() {
+        let before = media_playlist(MEDIA).unwrap();
+        assert_eq!((before.target_duration, before.ended), (Duration::from_secs(5), false));
+        assert_eq!(media_playlist(MEDIA).unwrap(), before);
+        for more in ["#EXTINF:5,\nc.ts\n", "#EXT-X-PART:DURATION=1,URI=\"c.1.ts\"\n"] {
+            assert_ne!(media_playlist(&format!("{MEDIA}{more}")).unwrap().newest, before.newest);
+        }
+        assert!(media_playlist(&format!("{MEDIA}#EXT-X-ENDLIST\n")).unwrap().ended);
+        assert!(matches!(media_playlist("<html>"), Err(ViewerError::Unknown(_))));
+    }
+
+    #[test]
+    fn the_first_variant_is_followed_only_where_it_may() {
+        let text =
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nhigh.m3u8\n";
+        assert_eq!(first_variant(text), Some("low.m3u8"));
+        assert_eq!(first_variant(MEDIA), None);
+        let url = |text: &str| Url::parse(text).unwrap();
+        let mux = url("https://stream.mux.com/P.m3u8");
+        assert!(may_follow(&mux, &url("https://manifest.fastly.mux.com/x.m3u8")));
+        assert!(
+            !may_follow(&mux, &url("http://169.254.169.254/"))
+                && !may_follow(&mux, &url("https://evilmux.com/"))
+        );
+        let own = url("http://127.0.0.1:9/P.m3u8");
+        assert!(
+            may_follow(&own, &url("http://127.0.0.1:9/P/0.m3u8"))
+                && !may_follow(&own, &url("http://127.0.0.1:8/"))
+        );
+    }
+}

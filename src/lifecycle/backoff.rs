@@ -1,0 +1,258 @@
+//! What failed lately, and until when it is left alone. All of it may be lost: what must survive a crash stands in
+//! status.
+
+use crate::api::Reason;
+use crate::providers::{ErrorClass, ProviderError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// An end is tried again at the latest after this long.
+const LONGEST_WAIT_OF_AN_END: Duration = Duration::from_secs(15);
+
+/// The failures of one object's effects and questions.
+#[derive(Debug, Default)]
+pub struct Failures {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    failed: BTreeMap<Effect, Failed>,
+    unanswered: u32,
+}
+
+/// The clock that counts here never jumps, whatever people do to the wall clock.
+#[derive(Debug)]
+struct Failed {
+    count: u32,
+    until: Instant,
+    failure: Failure,
+}
+
+impl Failures {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What failed last, by effect.
+    pub fn backoffs(&self) -> Backoffs {
+        let now = Instant::now();
+        let backoff = |failed: &Failed| Backoff {
+            count: failed.count,
+            remaining: failed.until.saturating_duration_since(now),
+            reason: failed.failure.reason,
+            message: failed.failure.message.clone(),
+            terminal: failed.failure.class == FailureClass::Terminal,
+        };
+        self.inner().failed.iter().map(|(effect, failed)| (*effect, backoff(failed))).collect()
+    }
+
+    /// An effect worked: nothing is held against it any more.
+    pub fn worked(&self, effect: Effect) {
+        self.inner().failed.remove(&effect);
+    }
+
+    /// An effect failed. `jitter` from 0 to 1 spreads the herd.
+    pub fn failed(&self, effect: Effect, failure: Failure, jitter: f64) {
+        let mut inner = self.inner();
+        let count = inner.failed.get(&effect).map_or(0, |failed| failed.count).saturating_add(1);
+        let wait = failure.class.wait(count, jitter);
+        // What ends something costs money for as long as it is put off.
+        let wait = if effect.ending { wait.min(LONGEST_WAIT_OF_AN_END) } else { wait };
+        inner.failed.insert(effect, Failed { count, until: Instant::now() + wait, failure });
+    }
+
+    /// A change of the spec may have mended what was terminal: try again.
+    pub fn forget(&self) {
+        self.inner().failed.clear();
+    }
+
+    /// Questions to providers failed again, or were all answered. Returns how long to wait before the next ones.
+    pub fn questions(&self, failure: Option<&ProviderError>, jitter: f64) -> Duration {
+        let mut inner = self.inner();
+        match failure {
+            None => {
+                inner.unanswered = 0;
+                Duration::ZERO
+            }
+            Some(error) => {
+                inner.unanswered = inner.unanswered.saturating_add(1);
+                FailureClass::of(error).wait(inner.unanswered, jitter).min(Duration::from_secs(30))
+            }
+        }
+    }
+}
+
+/// Parts of a service that are made and ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The Mux live stream.
+    Stream,
+    /// The room.
+    Room,
+    /// Pod and Secrets.
+    Pod,
+    /// The sender.
+    Sender,
+    /// Senders that were given up.
+    Surplus,
+    /// The kept stream key.
+    Key,
+}
+
+/// Things that may fail and are then left alone for a while, each on its own: what cannot be started must not hold up
+/// an end, nor the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Effect {
+    /// What is changed.
+    pub part: Part,
+    /// It is ended, not made or changed.
+    pub ending: bool,
+}
+
+impl Effect {
+    /// Making or changing a part.
+    pub const fn making(part: Part) -> Self {
+        Self { part, ending: false }
+    }
+
+    /// Ending a part.
+    pub const fn ending(part: Part) -> Self {
+        Self { part, ending: true }
+    }
+}
+
+/// What failed last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backoff {
+    /// How often in a row.
+    pub count: u32,
+    /// For how much longer it is left alone.
+    pub remaining: Duration,
+    /// One word.
+    pub reason: Reason,
+    /// The provider's words.
+    pub message: String,
+    /// Nothing but a change by a person will help.
+    pub terminal: bool,
+}
+
+/// What failed last, by effect.
+pub type Backoffs = BTreeMap<Effect, Backoff>;
+
+/// Whether an effect must be left alone now.
+pub fn held(backoffs: &Backoffs, effect: Effect) -> bool {
+    backoffs.get(&effect).is_some_and(|backoff| !backoff.remaining.is_zero())
+}
+
+/// A failure of an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How it is met.
+    pub class: FailureClass,
+    /// One word for the condition.
+    pub reason: Reason,
+    /// The provider's words.
+    pub message: String,
+}
+
+/// How a failure is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureClass {
+    /// Only a change by a person helps.
+    Terminal,
+    /// The credentials are refused.
+    Credentials,
+    /// Too many requests; the provider may have said for how long.
+    RateLimited(Option<Duration>),
+    /// The API server refused it: a quota or an admission rule, which people change without telling us.
+    Admission,
+    /// No capacity at the moment.
+    Busy,
+    /// It may pass.
+    Transient,
+}
+
+impl FailureClass {
+    /// The class of a provider's error.
+    pub fn of(error: &ProviderError) -> Self {
+        match error.class {
+            ErrorClass::Terminal => Self::Terminal,
+            ErrorClass::Credentials => Self::Credentials,
+            ErrorClass::RateLimited { retry_after } => Self::RateLimited(retry_after),
+            ErrorClass::Busy => Self::Busy,
+            ErrorClass::NotFound | ErrorClass::Transient | ErrorClass::InDoubt => Self::Transient,
+        }
+    }
+
+    /// How long to leave it alone after `count` failures in a row. `jitter` from 0 to 1 spreads the herd.
+    fn wait(self, count: u32, jitter: f64) -> Duration {
+        let spread = 0.75 + jitter / 2.0;
+        let doubling = |first: f64, most: f64| {
+            let exponent = i32::try_from(count.clamp(1, 20)).unwrap_or(20) - 1;
+            Duration::from_secs_f64((first * 2f64.powi(exponent)).min(most) * spread)
+        };
+        match self {
+            Self::Terminal => Duration::from_secs(300),
+            Self::Credentials => doubling(60.0, 300.0),
+            Self::RateLimited(Some(told)) => told + Duration::from_secs_f64(spread),
+            Self::RateLimited(None) => doubling(2.0, 60.0),
+            Self::Admission => doubling(2.0, 24.0),
+            // Mourners wait meanwhile, and a worker may be there any moment.
+            Self::Busy => Duration::from_secs_f64(3.0 + jitter * 2.0),
+            Self::Transient => doubling(1.0, 300.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(class: FailureClass) -> Failure {
+        Failure { class, reason: Reason::ProviderNotAnswering, message: "no".into() }
+    }
+
+    fn waits(effect: Effect, class: FailureClass) -> Vec<u64> {
+        let failures = Failures::default();
+        let wait = |_| {
+            failures.failed(effect, failure(class), 0.5);
+            failures.backoffs()[&effect].remaining.as_secs_f64().round() as u64
+        };
+        (0..12).map(wait).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transient_failures_are_left_alone_longer_and_longer_up_to_five_minutes() {
+        let waits = waits(Effect::making(Part::Room), FailureClass::Transient);
+        assert_eq!(waits[..5], [1, 2, 4, 8, 16]);
+        assert_eq!(waits[11], 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_is_tried_again_soon_whatever_failed_before() {
+        for class in [FailureClass::Transient, FailureClass::Terminal, FailureClass::Credentials] {
+            let waits = waits(Effect::ending(Part::Sender), class);
+            assert!(waits.iter().all(|wait| *wait <= 15), "{class:?}: {waits:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_fails_does_not_hold_up_a_stop() {
+        let failures = Failures::default();
+        failures.failed(Effect::making(Part::Sender), failure(FailureClass::Terminal), 0.5);
+        let backoffs = failures.backoffs();
+        assert!(held(&backoffs, Effect::making(Part::Sender)));
+        assert!(!held(&backoffs, Effect::ending(Part::Sender)));
+        tokio::time::advance(Duration::from_secs(301)).await;
+        assert!(!held(&failures.backoffs(), Effect::making(Part::Sender)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_api_server_refused_is_tried_again_within_half_a_minute() {
+        let waits = waits(Effect::making(Part::Pod), FailureClass::Admission);
+        assert!(waits.iter().all(|wait| *wait <= 30), "{waits:?}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What every pass of the life-cycle lane is given, and what is remembered of each object between passes.
+
+use super::backoff::Failures;
+use super::in_flight::InFlight;
+use super::plan::Timings;
+use super::sight::Looks;
+use super::slugs::Slugs;
+use crate::api::MemorialStream;
+use crate::api::names::RECONCILE_REQUESTED_AT;
+use crate::service::Identity;
+use crate::service::credentials::{CredentialsInUse, DefaultSecret};
+use crate::service::pod::PodTemplate;
+use crate::world::World;
+use futures::channel::mpsc::UnboundedSender;
+use kube::runtime::reflector::ObjectRef;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that a pass needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The world.
+    pub world: World,
+    /// Names this cluster in markers.
+    pub cluster_id: Arc<str>,
+    /// The Secret that is used when a MemorialStream names none.
+    pub default_secret: DefaultSecret,
+    /// The credentials that worked last; the fast lane uses the same.
+    pub in_use: CredentialsInUse,
+    /// What the installation decides about compositor pods.
+    pub pod_template: PodTemplate,
+    /// How long the lane waits for what.
+    pub timings: Timings,
+    /// Wakes an object.
+    pub wake: UnboundedSender<ObjectRef<MemorialStream>>,
+    /// What is remembered, by UID.
+    pub memories: Memories,
+    /// Which object holds which slug.
+    pub slugs: Slugs,
+}
+
+impl Context {
+    /// Wakes an object. Nobody listens any more only while the process ends.
+    pub fn wake(&self, reference: ObjectRef<MemorialStream>) {
+        if self.wake.unbounded_send(reference).is_err() {
+            tracing::debug!("the controller is gone");
+        }
+    }
+}
+
+/// What is remembered of one object, and may be lost.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What failed lately.
+    pub failures: Failures,
+    /// What runs beside the lane.
+    pub beside: InFlight,
+    /// The looks at what mourners see.
+    pub looks: Looks,
+}
+
+/// What is remembered, by UID.
+#[derive(Clone, Default)]
+pub struct Memories(Arc<Mutex<HashMap<String, Remembered>>>);
+
+/// A memory, and what people asked for when its failures happened.
+type Remembered = ((i64, Option<String>), Arc<Memory>);
+
+impl Memories {
+    /// The memory of an object; a new generation, or a pass that somebody requested, forgets what failed, for it may
+    /// have been mended.
+    pub fn of(&self, identity: &Identity, object: &MemorialStream) -> Arc<Memory> {
+        let requested =
+            object.metadata.annotations.as_ref().and_then(|all| all.get(RECONCILE_REQUESTED_AT)).cloned();
+        let asked = (identity.generation, requested);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, memory) =
+            all.entry(identity.uid.clone()).or_insert_with(|| (asked.clone(), Arc::default()));
+        if *known != asked {
+            *known = asked;
+            memory.failures.forget();
+        }
+        Arc::clone(memory)
+    }
+
+    /// Nothing of the object is left.
+    pub fn forget(&self, identity: &Identity) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&identity.uid);
+    }
+}

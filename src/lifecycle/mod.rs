@@ -1,0 +1,18 @@
+//! The life-cycle lane: [`observe`] reads everything that is needed, [`plan`] decides (pure), [`apply`] acts, and
+//! [`status`] says how things stand (pure).
+
+pub mod apply;
+pub mod backoff;
+pub mod context;
+pub mod in_flight;
+pub mod observe;
+pub mod observed;
+pub mod plan;
+mod reconcile;
+pub mod sight;
+pub mod slugs;
+pub mod status;
+pub mod witnesses;
+
+pub use context::Context;
+pub use reconcile::reconcile;

@@ -1,0 +1,112 @@
+//! What the life-cycle lane saw in one pass. Data only, so that the planner can be tested without a client.
+
+use super::backoff::Backoffs;
+use super::in_flight::{StartSeen, WorkerSeen};
+use super::sight::Sight;
+use crate::providers::ProviderError;
+use crate::providers::livekit::{Egress, LiveKitRoom, Participant};
+use crate::providers::mux::LiveStream;
+use crate::service::credentials::{Access, Credentials, SetAside};
+use crate::service::pod::PodSeen;
+use crate::service::stream_key::KeptKey;
+use crate::world::{CompositorError, PodEndpoint};
+use memorialstream_compositor_protocol::CompositorStatus;
+use std::collections::BTreeSet;
+
+/// Everything that was seen.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Names this cluster in markers.
+    pub cluster_id: String,
+    /// Who holds the slug, when that is another object, as `namespace/name`.
+    pub slug_holder: Option<String>,
+    /// Who the providers think we are.
+    pub access: Access,
+    /// Why the Secret cannot be used, where the credentials that worked last are used instead.
+    pub set_aside: Option<SetAside>,
+    /// The Mux live stream.
+    pub stream: Seen<Option<LiveStream>>,
+    /// Every Mux live stream with our marker. Searched only when it matters.
+    pub marked: Seen<Vec<LiveStream>>,
+    /// Our rooms: those whose name begins with this object's.
+    pub rooms: Seen<Vec<LiveKitRoom>>,
+    /// Active egresses in our rooms, and the one that status names in whatever state.
+    pub egresses: Seen<Vec<Egress>>,
+    /// Our pods.
+    pub pods: Vec<PodSeen>,
+    /// What the newest pod says.
+    pub compositor: Option<Result<CompositorStatus, CompositorError>>,
+    /// Who is in our room, where something depends on it.
+    pub participants: Seen<Vec<Participant>>,
+    /// What a mourner's player sees.
+    pub sight: Sight,
+    /// Whether Mux says that a sender is connected; absent where Mux never tells.
+    pub mux_connected: Option<bool>,
+    /// The stream key that was kept for when Mux does not answer.
+    pub kept_key: Option<KeptKey>,
+    /// A start of an egress that runs beside the lane.
+    pub start: StartSeen,
+    /// What the worker of an egress answered.
+    pub worker: Option<WorkerSeen>,
+    /// The egresses that are being stopped beside the lane.
+    pub stops: BTreeSet<String>,
+    /// What failed in earlier passes, and until when it is left alone.
+    pub backoffs: Backoffs,
+    /// With what to act; absent when there are none at all.
+    pub credentials: Option<Credentials>,
+    /// How to reach the compositor.
+    pub endpoint: Option<PodEndpoint>,
+}
+
+/// What a question to a provider brought.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen<T> {
+    /// It was not asked, because nothing depends on it.
+    NotAsked,
+    /// The answer.
+    Known(T),
+    /// It did not say.
+    Failed(ProviderError),
+}
+
+impl<T> Seen<T> {
+    /// The answer, if there is one.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::NotAsked | Self::Failed(_) => None,
+        }
+    }
+
+    /// Why there is none.
+    pub fn error(&self) -> Option<&ProviderError> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::NotAsked | Self::Known(_) => None,
+        }
+    }
+}
+
+impl<T> From<Result<T, ProviderError>> for Seen<T> {
+    fn from(result: Result<T, ProviderError>) -> Self {
+        match result {
+            Ok(value) => Self::Known(value),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl Observed {
+    /// The first question to a provider that was not answered: the lane then looks again more and more rarely.
+    pub fn unanswered(&self) -> Option<&ProviderError> {
+        let access = match &self.access {
+            Access::Failed(error) => Some(error),
+            Access::Granted { .. } | Access::Unusable(_) => None,
+        };
+        access
+            .or(self.stream.error())
+            .or(self.marked.error())
+            .or(self.rooms.error())
+            .or(self.egresses.error())
+    }
+}

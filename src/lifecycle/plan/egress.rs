@@ -1,0 +1,305 @@
+//! LiveKit's egress: started, found again after any doubt, declared lost when its worker is gone, stopped in the end.
+
+use super::{Action, Pass};
+use crate::api::names::PROGRAM_IDENTITY;
+use crate::api::spec::State;
+use crate::api::status::{CreateIntent, EgressStatus};
+use crate::lifecycle::in_flight::StartSeen;
+use crate::lifecycle::observed::Seen;
+use crate::lifecycle::witnesses::{is_connected, worker_is_gone};
+use crate::providers::ErrorClass;
+use crate::providers::livekit::{Egress, EgressStatus as LiveKitStatus, redact};
+use crate::service::desired::broadcast_under_way;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::time::Duration;
+
+/// How many egresses that were given up are remembered: a lost one stays in LiveKit's list for a day.
+const MOST_LOST: usize = 20;
+
+/// Whether LiveKit's record says that it works for this egress.
+pub(crate) fn runs(egress: &Egress) -> bool {
+    matches!(egress.status, LiveKitStatus::Starting | LiveKitStatus::Active | LiveKitStatus::Ending)
+}
+
+/// How LiveKit calls it.
+pub(crate) fn status_word(status: &LiveKitStatus) -> &'static str {
+    match status {
+        LiveKitStatus::Starting => "Starting",
+        LiveKitStatus::Active => "Active",
+        LiveKitStatus::Ending => "Ending",
+        LiveKitStatus::Complete => "Complete",
+        LiveKitStatus::Failed => "Failed",
+        LiveKitStatus::Aborted => "Aborted",
+        LiveKitStatus::LimitReached => "LimitReached",
+    }
+}
+
+impl Pass<'_> {
+    /// Makes sure that status names our egress: the one that a start answered with, or one found in our room.
+    pub(super) fn identify_egress(&mut self) {
+        let Some(mut egress) = self.status.egress.clone() else { return };
+        match &self.observed.start {
+            StartSeen::InFlight | StartSeen::None => {}
+            StartSeen::Finished(Ok(started)) => {
+                egress.id = Some(started.id.clone());
+                egress.status = Some(status_word(&started.status).into());
+                egress.starting = None;
+            }
+            StartSeen::Finished(Err(error)) => {
+                egress.error = Some(error.message.clone());
+                if error.class != ErrorClass::InDoubt {
+                    egress.starting = None;
+                }
+            }
+        }
+        if self.observed.start != StartSeen::InFlight {
+            self.find_egress(&mut egress);
+        }
+        self.note_egress(&mut egress);
+        self.forget_lost(&mut egress);
+        self.status.egress = Some(egress);
+    }
+
+    fn find_egress(&mut self, egress: &mut EgressStatus) {
+        let (Some(intent), None) = (egress.starting.clone(), &egress.id) else { return };
+        let Seen::Known(seen) = &self.observed.egresses else { return };
+        let found = seen
+            .iter()
+            .filter(|seen| runs(seen) && self.is_ours(seen) && !egress.lost.contains(&seen.id))
+            .min_by_key(|seen| seen.started_at);
+        if let Some(found) = found {
+            let id = found.id.clone();
+            self.event("EgressAdopted", format!("found egress {id} again"));
+            egress.id = Some(id);
+            egress.starting = None;
+        } else {
+            let grace = self.timings.egress_grace;
+            egress.starting = self.after_absence(intent, grace);
+        }
+    }
+
+    /// It sends our Program from our present room, and to our stream: whoever else records in the room keeps doing so.
+    fn is_ours(&self, egress: &Egress) -> bool {
+        let room = self.status.room.as_ref();
+        let same_room = room.and_then(|room| room.name.as_ref()).is_none_or(|name| *name == egress.room_name)
+            && room
+                .and_then(|room| room.sid.as_ref())
+                .is_none_or(|sid| egress.room_id.is_empty() || *sid == egress.room_id);
+        let program = egress.identity.as_deref().is_none_or(|identity| identity == PROGRAM_IDENTITY);
+        same_room && program && self.sends_to_us(egress) != Some(false)
+    }
+
+    /// Whether its destination is our stream with the present key; `None` where that is not known.
+    fn sends_to_us(&self, egress: &Egress) -> Option<bool> {
+        let ours = redact(self.ingest()?.location().reveal());
+        (!egress.redacted_urls.is_empty()).then(|| egress.redacted_urls.contains(&ours))
+    }
+
+    fn note_egress(&mut self, egress: &mut EgressStatus) {
+        let (Some(id), Seen::Known(seen)) = (egress.id.clone(), &self.observed.egresses) else { return };
+        match seen.iter().find(|seen| seen.id == id) {
+            Some(found) => {
+                egress.status = Some(status_word(&found.status).into());
+                if !found.error.is_empty() {
+                    egress.error = Some(found.error.clone());
+                } else if is_connected(found) {
+                    egress.error = None;
+                }
+                if !runs(found) {
+                    if self.desired.state == State::Live {
+                        let word = status_word(&found.status);
+                        self.warn("EgressEnded", format!("egress {id} is {word}; a new one starts"));
+                    }
+                    egress.id = None;
+                    egress.stopping_since = None;
+                } else if found.status == LiveKitStatus::Ending {
+                    egress.stopping_since.get_or_insert(Time(self.now));
+                }
+            }
+            // An answer that names a start may be younger than the list.
+            None if matches!(self.observed.start, StartSeen::Finished(Ok(_))) => {}
+            // LiveKit may have lost its memory while the worker goes on: a stop by its id reaches it all the same.
+            None => {
+                self.act(Action::StopSurplus(id.clone()));
+                lose(egress, id);
+            }
+        }
+    }
+
+    /// What LiveKit says is over need not be remembered.
+    fn forget_lost(&self, egress: &mut EgressStatus) {
+        let Seen::Known(seen) = &self.observed.egresses else { return };
+        egress.lost.retain(|id| seen.iter().find(|seen| seen.id == *id).is_none_or(runs));
+        let surplus = egress.lost.len().saturating_sub(MOST_LOST);
+        egress.lost.drain(..surplus);
+    }
+
+    /// Makes sure of one egress that reaches Mux.
+    pub(super) fn run_egress(&mut self) {
+        if self.start_is_open() {
+            return;
+        }
+        let under_way = broadcast_under_way(&self.status);
+        if let Some(id) =
+            self.status.egress.as_ref().filter(|_| under_way).and_then(|egress| egress.id.clone())
+            && !self.give_up_lost(&id)
+        {
+            self.repair_egress(id);
+            return;
+        }
+        let Seen::Known(seen) = &self.observed.egresses else { return };
+        let Some(room) = self.status.room.as_ref().and_then(|room| room.name.clone()) else { return };
+        let lost = self.status.egress.as_ref().map(|egress| egress.lost.clone()).unwrap_or_default();
+        let another = seen.iter().any(|seen| runs(seen) && self.is_ours(seen) && !lost.contains(&seen.id));
+        if another || !self.may_start() {
+            return;
+        }
+        self.note_start(crate::api::spec::Via::LiveKit);
+        if let Some(egress) = self.status.egress.as_mut() {
+            egress.starting = Some(CreateIntent { since: Time(self.now), absent_since: None });
+        }
+        self.actions.push(Action::StartEgress { room });
+    }
+
+    /// A start is under way, or its answer is not known.
+    pub(super) fn start_is_open(&self) -> bool {
+        self.observed.start == StartSeen::InFlight
+            || self.status.egress.as_ref().is_some_and(|egress| egress.starting.is_some())
+    }
+
+    /// A worker that died leaves its record Active, or Ending, for ever, and answers no stop. True once it is given up.
+    fn give_up_lost(&mut self, id: &str) -> bool {
+        let Some(record) =
+            self.observed.egresses.known().and_then(|all| all.iter().find(|seen| seen.id == id))
+        else {
+            return false;
+        };
+        let egress = self.status.egress.as_ref();
+        let stopping = egress.and_then(|egress| egress.stopping_since.as_ref());
+        let does_not_stop = stopping.is_some_and(|since| self.elapsed(since) > self.timings.stop);
+        let gone = worker_is_gone(record, self.observed) && self.witnesses().sender_is_cut_off();
+        if !gone && !does_not_stop {
+            return false;
+        }
+        let why = if gone { "its worker is gone" } else { "it does not stop" };
+        self.warn("EgressLost", format!("egress {id} is given up: {why}; a new one starts"));
+        if let Some(egress) = self.status.egress.as_mut() {
+            lose(egress, id.to_owned());
+        }
+        true
+    }
+
+    /// An egress that never reaches Mux, or sends with a key of before, is stopped; once it is over a new one starts.
+    fn repair_egress(&mut self, id: String) {
+        let Some(record) =
+            self.observed.egresses.known().and_then(|all| all.iter().find(|seen| seen.id == id))
+        else {
+            return;
+        };
+        if record.status == LiveKitStatus::Ending || self.is_stopping() {
+            return self.stop_egress(id);
+        }
+        if self.sends_to_us(record) == Some(false) {
+            self.warn(
+                "StreamKeyChanged",
+                format!("egress {id} sends with a key of before; a new one starts"),
+            );
+            return self.stop_egress(id);
+        }
+        if self.witnesses().sender_is_cut_off()
+            && !self.observed.worker.as_ref().is_some_and(|worker| worker.asked)
+        {
+            self.act(Action::AskWorker(id.clone()));
+        }
+        // LiveKit itself tries for 30 s to reach an ingest again that it had reached before.
+        let bound = if is_connected(record) { self.timings.retry } else { self.timings.connect };
+        if self.dark_for().is_some_and(|dark| dark > bound) && self.witnesses().sender_is_cut_off() {
+            self.warn(
+                "EgressStuck",
+                format!("egress {id} does not reach Mux; it is stopped and started again"),
+            );
+            self.stop_egress(id);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.status.egress.as_ref().is_some_and(|egress| egress.stopping_since.is_some())
+    }
+
+    /// Stops our egress, and notes since when it is being stopped.
+    pub(super) fn stop_egress(&mut self, id: String) {
+        let now = Time(self.now);
+        if let Some(egress) = self.status.egress.as_mut().filter(|egress| egress.id.as_ref() == Some(&id)) {
+            egress.stopping_since.get_or_insert(now);
+        }
+        let ending =
+            self.observed.egresses.known().is_some_and(|all| {
+                all.iter().any(|seen| seen.id == id && seen.status == LiveKitStatus::Ending)
+            });
+        if !ending && !self.observed.stops.contains(&id) {
+            self.act(Action::StopEgress(id));
+        }
+    }
+
+    /// Egresses of ours that status does not name: given up, or started by a lost answer. They are stopped for as long
+    /// as LiveKit says that they run.
+    pub(super) fn stop_surplus(&mut self) {
+        if self.start_is_open() {
+            return;
+        }
+        let kept = self.status.egress.as_ref().and_then(|egress| egress.id.clone());
+        let lost = self.status.egress.as_ref().map(|egress| egress.lost.clone()).unwrap_or_default();
+        let surplus: Vec<String> = self
+            .observed
+            .egresses
+            .known()
+            .into_iter()
+            .flatten()
+            .filter(|seen| matches!(seen.status, LiveKitStatus::Starting | LiveKitStatus::Active))
+            .filter(|seen| kept.as_ref() != Some(&seen.id) && !self.observed.stops.contains(&seen.id))
+            .filter(|seen| lost.contains(&seen.id) || self.is_ours(seen))
+            .map(|seen| seen.id.clone())
+            .collect();
+        for id in surplus {
+            self.act(Action::StopSurplus(id));
+        }
+    }
+
+    /// The egresses of ours that may still send.
+    pub(super) fn running_egresses(&self) -> Vec<String> {
+        let lost = self.status.egress.as_ref().map(|egress| egress.lost.clone()).unwrap_or_default();
+        let seen = self.observed.egresses.known().into_iter().flatten();
+        let mut running: Vec<String> = seen
+            .filter(|seen| runs(seen) && self.is_ours(seen) && !lost.contains(&seen.id))
+            .map(|seen| seen.id.clone())
+            .collect();
+        // The list may be older than the answer to a start.
+        let named = self.status.egress.as_ref().and_then(|egress| egress.id.clone());
+        if let Some(id) = named.filter(|id| !running.contains(id)) {
+            running.push(id);
+        }
+        running
+    }
+
+    /// For how long nothing has reached mourners although a sender of this broadcast runs; absent while they see Program.
+    pub(super) fn dark_for(&self) -> Option<Duration> {
+        use crate::api::conditions::{ConditionType, Truth, find};
+        let conditions =
+            self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
+        let on_air = find(conditions, ConditionType::OnAir)?;
+        if on_air.status == Truth::True.as_str() {
+            return None;
+        }
+        let since = self.elapsed(&on_air.last_transition_time);
+        let started = self.status.egress.as_ref().and_then(|egress| egress.started_at.as_ref());
+        Some(started.map_or(since, |started| since.min(self.elapsed(started))))
+    }
+}
+
+/// Gives an egress up: it is never adopted again.
+fn lose(egress: &mut EgressStatus, id: String) {
+    egress.lost.push(id);
+    egress.id = None;
+    egress.stopping_since = None;
+    egress.status = Some("Lost".into());
+}

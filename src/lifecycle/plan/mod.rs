@@ -1,0 +1,477 @@
+//! From what is wanted and what was seen to what is done next. Pure: no client, no clock, no `async`.
+
+mod compositor;
+mod egress;
+mod room;
+mod sender;
+mod stream;
+
+pub use room::room_may_return;
+pub use sender::ingest;
+
+use super::backoff::{Effect, Part, held};
+use super::observed::Observed;
+use crate::api::conditions::{ConditionType, is_true};
+use crate::api::names::{FINALIZER, PAUSED};
+use crate::api::spec::{State, StreamDeletion};
+use crate::api::status::StruckLimit;
+use crate::api::{MemorialStream, MemorialStreamStatus};
+use crate::providers::mux::{LiveStreamUpdate, NewLiveStream};
+use crate::service::Identity;
+use crate::service::credentials::Access;
+use crate::service::desired::{self, Desired, Why, broadcast_under_way, request_fingerprint, session};
+use crate::service::stream_key::KeptKey;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// How long the lane waits for what.
+#[derive(Clone, Debug)]
+pub struct Timings {
+    /// After a create of a Mux live stream whose answer is unknown, until a search may find nothing.
+    pub stream_grace: Duration,
+    /// After a start of an egress whose answer is unknown, until a search may find nothing. LiveKit itself goes on
+    /// trying for about 75 s.
+    pub egress_grace: Duration,
+    /// Between the two searches that must both find nothing.
+    pub second_search: Duration,
+    /// How long the slate says farewell before the sender stops.
+    pub farewell: Duration,
+    /// How long a stop may take before the end goes on without it.
+    pub stop: Duration,
+    /// How long a started sender may take until Mux is active.
+    pub connect: Duration,
+    /// How long an egress that was cut off may take to be back: LiveKit tries for 30 s.
+    pub retry: Duration,
+    /// How long after its deletion a room is looked for again: an app that lost its room joins again within a second
+    /// or a few, and LiveKit makes a room for it.
+    pub room_return: Duration,
+    /// Between passes while something runs or changes.
+    pub fast: Duration,
+    /// Between looks at Mux while what is wanted is reached and runs: Mux takes one request a second for all services
+    /// of an environment, and the sender tells sooner that it is cut off.
+    pub steady: Duration,
+    /// Between passes while nothing does.
+    pub slow: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            stream_grace: Duration::from_secs(35),
+            egress_grace: Duration::from_secs(100),
+            second_search: Duration::from_secs(5),
+            farewell: Duration::from_secs(5),
+            stop: Duration::from_secs(45),
+            connect: Duration::from_secs(90),
+            retry: Duration::from_secs(40),
+            room_return: Duration::from_secs(6),
+            fast: Duration::from_secs(2),
+            steady: Duration::from_secs(6),
+            slow: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Nothing paid before this is in place.
+    AddFinalizer,
+    /// Nothing of ours is left.
+    RemoveFinalizer,
+    /// Not idempotent: its intent is written first.
+    CreateStream(Box<NewLiveStream>),
+    /// Accept ingest.
+    EnableStream(String),
+    /// Refuse ingest; drops an encoder that is connected.
+    DisableStream(String),
+    /// End the recording now.
+    CompleteStream(String),
+    /// Settings that drifted.
+    UpdateStream(String, LiveStreamUpdate),
+    /// By id. Ours, or a surplus one with our marker.
+    DeleteStream(String),
+    /// Idempotent by name.
+    CreateRoom(String),
+    /// By name.
+    DeleteRoom(String),
+    /// Secret and pod of the compositor.
+    CreatePod {
+        /// Its name.
+        name: String,
+        /// The number in its name.
+        incarnation: i64,
+    },
+    /// By name.
+    DeletePod(String),
+    /// Not idempotent: its intent is written first, and it runs beside the lane.
+    StartEgress {
+        /// The room whose Program is sent.
+        room: String,
+    },
+    /// By id; beside the lane.
+    StopEgress(String),
+    /// By id: asks the worker of an egress whether it is there; beside the lane.
+    AskWorker(String),
+    /// By id: one that was given up, or that status does not name.
+    StopSurplus(String),
+    /// Start the compositor's own sender, or send it elsewhere.
+    StartSender {
+        /// Orders it against other requests.
+        revision: u64,
+    },
+    /// Stop the compositor's own sender.
+    StopSender {
+        /// Orders it against other requests.
+        revision: u64,
+    },
+    /// Keep the stream key in the object's Secret.
+    KeepStreamKey(KeptKey),
+}
+
+impl Action {
+    /// What fails with it.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::AddFinalizer | Self::CreatePod { .. } => Effect::making(Part::Pod),
+            Self::RemoveFinalizer | Self::DeletePod(_) => Effect::ending(Part::Pod),
+            Self::CreateStream(_) | Self::EnableStream(_) | Self::UpdateStream(..) => {
+                Effect::making(Part::Stream)
+            }
+            Self::CompleteStream(_) | Self::DisableStream(_) | Self::DeleteStream(_) => {
+                Effect::ending(Part::Stream)
+            }
+            Self::CreateRoom(_) => Effect::making(Part::Room),
+            Self::DeleteRoom(_) => Effect::ending(Part::Room),
+            Self::StartEgress { .. } | Self::StartSender { .. } => Effect::making(Part::Sender),
+            Self::StopEgress(_) | Self::StopSender { .. } => Effect::ending(Part::Sender),
+            Self::AskWorker(_) => Effect::making(Part::Surplus),
+            Self::StopSurplus(_) => Effect::ending(Part::Surplus),
+            Self::KeepStreamKey(_) => Effect::making(Part::Key),
+        }
+    }
+
+    /// Whether it only begins in the pass: what comes of it is told later.
+    pub fn runs_beside(&self) -> bool {
+        matches!(
+            self,
+            Self::StartEgress { .. } | Self::StopEgress(_) | Self::StopSurplus(_) | Self::AskWorker(_)
+        )
+    }
+
+    /// Whether what follows may go on when it failed: ending must not stop half-way.
+    pub fn may_fail(&self) -> bool {
+        matches!(
+            self,
+            Self::CompleteStream(_)
+                | Self::DeleteStream(_)
+                | Self::StopEgress(_)
+                | Self::StopSurplus(_)
+                | Self::AskWorker(_)
+                | Self::StopSender { .. }
+                | Self::KeepStreamKey(_)
+        )
+    }
+}
+
+/// A Kubernetes Event: something to tell people, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// A warning, not mere news.
+    pub warning: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What one pass decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What is wanted, and why.
+    pub desired: Desired,
+    /// In order.
+    pub actions: Vec<Action>,
+    /// Status as it stands before the actions; conditions are not in it yet.
+    pub status: MemorialStreamStatus,
+    /// To be told.
+    pub events: Vec<Event>,
+    /// When to look again at the latest.
+    pub requeue: Duration,
+}
+
+/// One pass: what is given, and the plan as it grows.
+struct Pass<'a> {
+    identity: &'a Identity,
+    object: &'a MemorialStream,
+    observed: &'a Observed,
+    timings: &'a Timings,
+    now: Timestamp,
+    desired: Desired,
+    status: MemorialStreamStatus,
+    actions: Vec<Action>,
+    events: Vec<Event>,
+}
+
+/// Decides what is done next.
+pub fn plan(
+    identity: &Identity,
+    object: &MemorialStream,
+    observed: &Observed,
+    now: Timestamp,
+    timings: &Timings,
+) -> Plan {
+    let mut pass = Pass {
+        identity,
+        object,
+        observed,
+        timings,
+        now,
+        desired: desired::desired(object, now),
+        status: object.status.clone().unwrap_or_default(),
+        actions: Vec::new(),
+        events: Vec::new(),
+    };
+    pass.decide();
+    let requeue = pass.requeue();
+    Plan { desired: pass.desired, actions: pass.actions, status: pass.status, events: pass.events, requeue }
+}
+
+impl Pass<'_> {
+    fn decide(&mut self) {
+        let deleting = self.deleting();
+        if !has_finalizer(self.object) {
+            if !deleting && self.observed.slug_holder.is_none() {
+                self.actions.push(Action::AddFinalizer);
+            }
+            return;
+        }
+        if deleting && self.nothing_was_made() {
+            self.actions.push(Action::RemoveFinalizer);
+            return;
+        }
+        if (self.observed.slug_holder.is_some() && !deleting)
+            || matches!(self.observed.access, Access::Unusable(_))
+        {
+            return;
+        }
+        self.keep_time();
+        if self.paused() {
+            if self.desired.state == State::Standby {
+                self.identify_egress();
+                // What was on air ends all the same.
+                self.stop_sender();
+            }
+            return;
+        }
+        let mux_answers = matches!(self.observed.access, Access::Granted { .. });
+        if mux_answers {
+            self.identify_stream();
+        }
+        self.identify_egress();
+        self.note_broadcast();
+        match self.desired.state {
+            // Without Mux nothing is begun, but what is on air is kept there, and an end does not wait.
+            State::Live | State::Standby if mux_answers || broadcast_under_way(&self.status) => {
+                self.bring_up()
+            }
+            State::Live | State::Standby => {}
+            State::Idle | State::Ended | State::Scheduled => self.bring_down(),
+        }
+    }
+
+    fn bring_up(&mut self) {
+        if self.desired.state == State::Standby {
+            if !self.stop_sender() {
+                return;
+            }
+            self.rest_stream();
+        }
+        self.keep_key();
+        let stream = self.ready_stream();
+        let room = self.ready_room();
+        if !room || !self.ready_compositor() || !stream {
+            return;
+        }
+        if self.desired.state == State::Live {
+            self.run_sender();
+        }
+    }
+
+    fn bring_down(&mut self) {
+        if !self.stop_sender() {
+            return;
+        }
+        self.rest_stream();
+        if self.remove_compositor() {
+            let rooms_gone = self.remove_rooms();
+            if self.deleting() && rooms_gone {
+                self.finish_deletion();
+            }
+        }
+    }
+
+    fn finish_deletion(&mut self) {
+        let policy =
+            self.object.spec.deletion_policy.as_ref().and_then(|policy| policy.stream).unwrap_or_default();
+        let mux = self.status.mux.clone().unwrap_or_default();
+        match (mux.stream_id, mux.creating) {
+            (None, None) => self.release(),
+            // Its answer is unknown: the search goes on until the stream is found or known to be absent.
+            (None, Some(_)) => {}
+            (Some(id), _) => match policy {
+                StreamDeletion::Delete => self.act(Action::DeleteStream(id)),
+                StreamDeletion::Retain if self.stream_rests() => self.release(),
+                StreamDeletion::Retain => {}
+            },
+        }
+    }
+
+    /// Lets go of the object, unless a room may still come back or an egress may still start: nobody would be left to
+    /// end it.
+    fn release(&mut self) {
+        if !self.room_may_return() && !self.start_is_open() {
+            self.actions.push(Action::RemoveFinalizer);
+        }
+    }
+
+    /// Since when things last, and what was latched.
+    fn keep_time(&mut self) {
+        let now = Time(self.now);
+        match self.desired.state {
+            State::Standby => {
+                self.status.standby_since.get_or_insert(now.clone());
+            }
+            _ => self.status.standby_since = None,
+        }
+        match self.desired.state {
+            State::Live => {
+                self.status.live_since.get_or_insert(now.clone());
+            }
+            _ => self.status.live_since = None,
+        }
+        if self.desired.why == Why::StandbyLimit {
+            let request = request_fingerprint(&self.object.spec);
+            if self.status.standby_limit.as_ref().is_none_or(|struck| struck.request != request) {
+                self.status.standby_limit = Some(StruckLimit { at: now, request });
+                self.warn(
+                    "StandbyLimit",
+                    "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or \
+                     spec.session to start again",
+                );
+            }
+        } else {
+            self.status.standby_limit = None;
+        }
+        self.latch_end();
+        self.warn_of_limit();
+    }
+
+    /// A broadcast that was Live and is ended, or that a limit ends whether it ever came about or not, stays ended.
+    fn latch_end(&mut self) {
+        let session = session(&self.object.spec);
+        let over = self.status.ended_session.is_some_and(|ended| ended >= session);
+        let was_live = self.status.live_session == Some(session);
+        let by_limit = matches!(self.desired.why, Why::LiveLimit | Why::EndAt);
+        if self.desired.state != State::Ended || over || !(was_live || by_limit) {
+            return;
+        }
+        self.status.ended_session = Some(session);
+        match self.desired.why {
+            Why::LiveLimit => {
+                self.warn(
+                    "LiveLimit",
+                    "the broadcast lasted as long as limits.liveMinutes allows and ends now",
+                );
+            }
+            Why::EndAt => self.warn("EndAt", "schedule.endAt has come: the broadcast ends now"),
+            _ => {}
+        }
+    }
+
+    /// Once, a quarter of an hour before.
+    fn warn_of_limit(&mut self) {
+        let Some(limit) = desired::ending_soon(&self.desired, self.now) else { return };
+        let conditions =
+            self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
+        if !is_true(conditions, ConditionType::EndingSoon) {
+            self.warn("EndingSoon", desired::how_to_go_on(limit));
+        }
+    }
+
+    /// Pause stops what would start or change something, never an end, a limit or a deletion.
+    fn paused(&self) -> bool {
+        paused(self.object) && matches!(self.desired.state, State::Live | State::Standby)
+    }
+
+    fn deleting(&self) -> bool {
+        self.desired.why == Why::Deletion
+    }
+
+    fn nothing_was_made(&self) -> bool {
+        let status = &self.status;
+        status.mux.as_ref().is_none_or(|mux| mux.stream_id.is_none() && mux.creating.is_none())
+            && status.room.as_ref().is_none_or(|room| room.name.is_none() && self.stays_deleted(room))
+            && !broadcast_under_way(status)
+            && self.observed.pods.is_empty()
+    }
+
+    /// Plans an action unless its effect failed and is left alone for now.
+    fn act(&mut self, action: Action) {
+        if !held(&self.observed.backoffs, action.effect()) {
+            self.actions.push(action);
+        }
+    }
+
+    fn event(&mut self, reason: &'static str, message: impl Into<String>) {
+        self.events.push(Event { warning: false, reason, message: message.into() });
+    }
+
+    fn warn(&mut self, reason: &'static str, message: impl Into<String>) {
+        self.events.push(Event { warning: true, reason, message: message.into() });
+    }
+
+    fn elapsed(&self, since: &Time) -> Duration {
+        elapsed(since, self.now)
+    }
+
+    fn requeue(&self) -> Duration {
+        if !self.actions.is_empty() {
+            return Duration::from_millis(200);
+        }
+        let settled = matches!(self.desired.state, State::Idle | State::Ended)
+            && self.status.state == Some(self.desired.state)
+            && !self.deleting()
+            && !self.room_may_return()
+            && self.status.mux.as_ref().is_some_and(|mux| mux.creating.is_none() && mux.stream_id.is_some());
+        let usual = match &self.observed.access {
+            // What a person or another object mends is looked for often: it costs no request to a provider.
+            Access::Unusable(_) => self.timings.slow / 4,
+            _ if self.observed.slug_holder.is_some() => self.timings.slow / 4,
+            Access::Failed(_) => self.timings.slow,
+            Access::Granted { .. } if settled => self.timings.slow,
+            Access::Granted { .. } => self.timings.fast,
+        };
+        let until = |time: Timestamp| {
+            let wait = time.duration_since(self.now).max(SignedDuration::from_millis(50));
+            Duration::try_from(wait).unwrap_or(usual)
+        };
+        self.desired.next_change.map_or(usual, |next| usual.min(until(next)))
+    }
+}
+
+/// No time at all where the clock went back.
+fn elapsed(since: &Time, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since.0)).unwrap_or(Duration::ZERO)
+}
+
+/// Whether we hold on to the object.
+pub fn has_finalizer(object: &MemorialStream) -> bool {
+    object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+}
+
+/// Whether the object is paused.
+pub fn paused(object: &MemorialStream) -> bool {
+    object.metadata.annotations.as_ref().and_then(|all| all.get(PAUSED)).is_some_and(|value| value == "true")
+}

@@ -1,0 +1,123 @@
+//! One pass of the life-cycle lane.
+
+use super::apply::{self, Outcome};
+use super::context::Context;
+use super::observe::observe;
+use super::plan::{self, Action, Event};
+use super::status;
+use crate::api::status::{Held, says_the_same};
+use crate::api::{MemorialStream, MemorialStreamStatus};
+use crate::service::{Identity, said};
+use crate::world::KubernetesError;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::controller;
+use std::time::Duration;
+
+/// One pass.
+///
+/// # Errors
+/// Kubernetes did not take a write: nothing was done without its record.
+pub async fn reconcile(
+    context: &Context,
+    object: &MemorialStream,
+) -> Result<controller::Action, KubernetesError> {
+    let Some(identity) = Identity::of(object) else {
+        return Err(KubernetesError::Refused(
+            "an object without a namespace or a UID was never stored".into(),
+        ));
+    };
+    let memory = context.memories.of(&identity, object);
+    let now = context.world.clock.now();
+    let (object, news) = hear(context, object, now).await?;
+    let observed = observe(context, &identity, &object, &memory, now).await;
+    let plan = plan::plan(&identity, &object, &observed, now, &context.timings);
+    let described = status::describe(&object, &observed, &plan, now);
+    // The record comes first: an intent that is not written down is a create that is never found again.
+    let object = write(context, &object, &described, &plan.actions).await?;
+    memory.beside.recorded(&observed.start);
+    let pass =
+        apply::Pass { context, identity: &identity, object: &object, observed: &observed, memory: &memory };
+    let outcomes = pass.apply(&plan.actions).await;
+    for Event { warning, reason, message } in news.iter().chain(&plan.events) {
+        context.world.objects.publish_event(&object, *warning, reason, message).await;
+    }
+    if outcomes.contains(&Outcome::Released) {
+        context.memories.forget(&identity);
+        context.in_use.forget(&identity);
+        return Ok(controller::Action::await_change());
+    }
+    let settled = apply::settle(described, &outcomes);
+    write(context, &object, &settled, &[]).await?;
+    let unanswered = observed.unanswered();
+    let rest = memory.failures.questions(unanswered, context.world.clock.jitter());
+    let requeue = match unanswered {
+        // Whoever is silent is asked more and more rarely, unless the others still have something to do.
+        Some(_) if plan.actions.is_empty() => rest.max(Duration::from_secs(1)),
+        Some(_) => Duration::from_secs(1),
+        None => plan.requeue,
+    };
+    Ok(controller::Action::requeue(requeue))
+}
+
+/// The object with what people said still standing in it where it vanished. What they say now is written down before
+/// anything else: a GitOps tool may take it away within seconds.
+async fn hear(
+    context: &Context,
+    object: &MemorialStream,
+    now: Timestamp,
+) -> Result<(MemorialStream, Option<Event>), KubernetesError> {
+    let before = object.status.clone().unwrap_or_default();
+    let said = said::said(object);
+    let object = if before.said == said {
+        object.clone()
+    } else {
+        let status = MemorialStreamStatus { said, ..before.clone() };
+        context.world.objects.write_status(object, &status).await?
+    };
+    let mut whole = said::with_held_words(&object);
+    let held = said::held(&object, &whole, now);
+    let news = match &held {
+        Some(held) if before.held.is_none() => Some(told(context, &object, held).await),
+        _ => None,
+    };
+    if let Some(status) = whole.status.as_mut() {
+        status.held = held;
+    }
+    Ok((whole, news))
+}
+
+/// Who took people's words away, and that they hold.
+async fn told(context: &Context, object: &MemorialStream, held: &Held) -> Event {
+    let words = [
+        held.state.map(|state| format!("state {}", state.as_str())),
+        held.session.map(|session| format!("session {session}")),
+        held.sources.as_ref().map(|_| "program".to_owned()),
+    ];
+    let words = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let manager = context.world.objects.last_manager(object).await;
+    let manager = manager.map_or_else(String::new, |manager| format!(" by {manager}"));
+    Event {
+        warning: false,
+        reason: "WordsHeld",
+        message: format!(
+            "{words} vanished from the spec{manager} and is held: it goes on until a person says otherwise; set \
+             spec.state to Scheduled to give the word back to the schedule"
+        ),
+    }
+}
+
+/// Writes status when it says something new.
+async fn write(
+    context: &Context,
+    object: &MemorialStream,
+    status: &MemorialStreamStatus,
+    actions: &[Action],
+) -> Result<MemorialStream, KubernetesError> {
+    let releasing =
+        actions.iter().any(|action| matches!(action, Action::RemoveFinalizer | Action::AddFinalizer));
+    if releasing || object.status.as_ref().is_some_and(|before| says_the_same(before, status)) {
+        return Ok(object.clone());
+    }
+    let written = context.world.objects.write_status(object, status).await?;
+    Ok(said::with_held_words(&written))
+}

@@ -1,0 +1,99 @@
+//! What a mourner's player sees, from one look to the next. It may be lost: the next looks tell again.
+
+use crate::world::{Playlist, ViewerError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a mourner's player sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// Nobody looked, because nothing depends on it.
+    #[default]
+    NotLooked,
+    /// The playlist gains segments.
+    Grows,
+    /// Nothing was added for this long, which is longer than its own target duration allows.
+    Still(Duration),
+    /// The playback address refuses, with this status.
+    Refused(u16),
+    /// Nobody can say.
+    Unknown(String),
+}
+
+/// How long nothing may be added: a player stalls after one and a half target durations (RFC 8216, 6.3.4), and looks
+/// are some seconds apart.
+fn patience(target_duration: Duration) -> Duration {
+    target_duration * 3 / 2 + Duration::from_secs(3)
+}
+
+/// The looks at one object's playlist.
+#[derive(Debug, Default)]
+pub struct Looks(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    newest: Option<(String, Instant)>,
+    /// The stream in which Mux once told that a sender is connected: where it never does, silence means nothing.
+    told_connected: Option<String>,
+}
+
+impl Looks {
+    /// What this look, taken together with those before, shows.
+    pub fn judge(&self, look: Result<Playlist, ViewerError>) -> Sight {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match look {
+            Err(ViewerError::Refused(status)) => Sight::Refused(status),
+            Err(ViewerError::Unknown(why)) => Sight::Unknown(why),
+            Ok(Playlist { newest, target_duration, ended }) => {
+                let now = Instant::now();
+                let since = match &inner.newest {
+                    Some((before, since)) if *before == newest => *since,
+                    _ => now,
+                };
+                inner.newest = Some((newest, since));
+                let still = now.duration_since(since);
+                if ended || still > patience(target_duration) { Sight::Still(still) } else { Sight::Grows }
+            }
+        }
+    }
+
+    /// Whether Mux says that a sender is connected to this stream; `None` where it never told.
+    pub fn connected(&self, stream: &str, told: Option<bool>) -> Option<bool> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told == Some(true) {
+            inner.told_connected = Some(stream.to_owned());
+        }
+        (inner.told_connected.as_deref() == Some(stream)).then_some(told == Some(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn playlist(newest: &str) -> Result<Playlist, ViewerError> {
+        Ok(Playlist { newest: newest.into(), target_duration: Duration::from_secs(4), ended: false })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_playlist_that_stands_still_is_told_after_its_own_target_duration() {
+        let looks = Looks::default();
+        assert_eq!(looks.judge(playlist("1")), Sight::Grows);
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(looks.judge(playlist("1")), Sight::Grows, "a segment may take that long");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(looks.judge(playlist("1")), Sight::Still(Duration::from_secs(10)));
+        assert_eq!(looks.judge(Err(ViewerError::Unknown("x".into()))), Sight::Unknown("x".into()));
+        assert_eq!(looks.judge(playlist("2")), Sight::Grows);
+    }
+
+    #[test]
+    fn that_mux_says_nothing_of_a_connection_means_something_only_where_it_said_so_before() {
+        let looks = Looks::default();
+        assert_eq!(looks.connected("S1", None), None);
+        assert_eq!(looks.connected("S1", Some(true)), Some(true));
+        assert_eq!(looks.connected("S1", None), Some(false));
+        assert_eq!(looks.connected("S2", None), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! What `EgressActive` and `OnAir` say: whether Program reaches Mux, and mourners.
+
+use super::{Kind, View};
+use crate::api::Reason;
+use crate::api::conditions::{Statement, Truth, find};
+use crate::api::spec::{LatencyMode, State, Via};
+use crate::lifecycle::backoff::Part;
+use crate::lifecycle::observed::Seen;
+use crate::lifecycle::witnesses::{Testimony, Witnesses};
+use crate::providers::mux::LiveStreamStatus;
+use crate::service::desired::{self, broadcast_under_way};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+impl View<'_> {
+    pub(super) fn via(&self) -> Via {
+        desired::via(&self.object.spec, self.status)
+    }
+
+    fn witnesses(&self) -> Witnesses {
+        Witnesses::hear(self.status, self.via(), self.observed)
+    }
+
+    pub(super) fn egress(&self) -> Statement {
+        let kind = Kind::EgressActive;
+        let no = |reason: Reason, message: String| Statement::new(kind, false, reason, message);
+        if self.plan.desired.state != State::Live {
+            return if broadcast_under_way(self.status) || self.status.ending_since.is_some() {
+                no(Reason::Stopping, "the sender to Mux is being stopped".into())
+            } else {
+                Statement::not_requested(kind)
+            };
+        }
+        let testimony = self.witnesses().sender;
+        if testimony == Testimony::For {
+            return Statement::new(kind, true, Reason::Active, "");
+        }
+        if let Some(backoff) = self.backoff(kind, Part::Sender) {
+            return backoff;
+        }
+        if self.via() == Via::LiveKit
+            && let Some(error) = self.observed.egresses.error()
+        {
+            return Self::unanswered(kind, error);
+        }
+        if !broadcast_under_way(self.status) {
+            return no(
+                Reason::Waiting,
+                "the sender starts once the Mux live stream, the room and the compositor are ready".into(),
+            );
+        }
+        let egress = self.status.egress.clone().unwrap_or_default();
+        if egress.status.as_deref() == Some("Active")
+            && let Testimony::Against(reason, message) = testimony
+        {
+            return no(reason, message);
+        }
+        match (egress.id, egress.error) {
+            (None, Some(error)) => no(Reason::Restarting, format!("the sender to Mux ended: {error}")),
+            (_, Some(error)) => no(Reason::Connecting, format!("the sender does not reach Mux: {error}")),
+            _ => no(Reason::Starting, "the sender to Mux is starting".into()),
+        }
+    }
+
+    pub(super) fn on_air(&self, now: Timestamp) -> Statement {
+        let kind = Kind::OnAir;
+        if self.plan.desired.state != State::Live && !broadcast_under_way(self.status) {
+            return Statement::not_requested(kind);
+        }
+        let no = |reason: Reason, message: String| Statement::new(kind, false, reason, message);
+        let Witnesses { viewer, mux, sender, program } = self.witnesses();
+        let active = match &self.observed.stream {
+            Seen::Known(Some(stream)) => stream.status == LiveStreamStatus::Active,
+            Seen::Known(None) | Seen::NotAsked => false,
+            // Mux's API does not answer; what mourners get does not pass through it. Where Mux would play a slate of its
+            // own, a playlist that grows says nothing.
+            Seen::Failed(error) if self.slate_may_play() || viewer != Testimony::For => {
+                return Self::unanswered(kind, error);
+            }
+            Seen::Failed(_) => true,
+        };
+        if !active {
+            return match sender {
+                Testimony::For => {
+                    no(Reason::Connecting, "Mux receives the sender and is not active yet".into())
+                }
+                _ => no(Reason::Starting, "nothing reaches Mux yet".into()),
+            };
+        }
+        if let Testimony::Against(reason, message) = program {
+            return no(reason, message);
+        }
+        for witness in [sender, mux] {
+            if let Testimony::Against(_, message) = witness {
+                return no(Reason::Reconnecting, self.reconnecting(&message, now));
+            }
+        }
+        match viewer {
+            Testimony::Against(reason, message) => no(reason, message),
+            Testimony::For | Testimony::Silent => Statement::new(kind, true, Reason::OnAir, ""),
+        }
+    }
+
+    /// Mux plays a slate of its own through the reconnect window of low latency streams
+    /// (mux.com/docs/guides/handle-live-stream-disconnects).
+    fn slate_may_play(&self) -> bool {
+        let mux = self.object.spec.mux.clone().unwrap_or_default();
+        mux.latency_mode.unwrap_or_default() != LatencyMode::Standard
+    }
+
+    /// Mux holds the broadcast open for its reconnect window, counted from when OnAir was lost.
+    fn reconnecting(&self, why: &str, now: Timestamp) -> String {
+        let Seen::Known(Some(stream)) = &self.observed.stream else { return why.to_owned() };
+        let before = self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
+        let lost = find(before, Kind::OnAir)
+            .filter(|condition| condition.status == Truth::False.as_str())
+            .map_or(now, |condition| condition.last_transition_time.0);
+        let window = SignedDuration::from_secs(i64::from(stream.reconnect_window_seconds));
+        let deadline = lost.checked_add(window).unwrap_or(lost).to_string();
+        let deadline = deadline.split('.').next().unwrap_or(&deadline).trim_end_matches('Z');
+        format!("{why}; Mux ends the broadcast at {deadline}Z unless the sender is back")
+    }
+}

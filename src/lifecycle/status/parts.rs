@@ -1,0 +1,185 @@
+//! What the conditions of the single parts say: credentials, Mux live stream, room, compositor.
+
+use super::{Kind, View};
+use crate::api::Reason;
+use crate::api::conditions::Statement;
+use crate::lifecycle::backoff::Part;
+use crate::lifecycle::observed::Seen;
+use crate::lifecycle::plan::Action;
+use crate::providers::mux::LiveStreamStatus;
+use crate::providers::{ErrorClass, ProviderError};
+use crate::service::credentials::{Access, SetAside};
+use crate::service::desired::Why;
+use crate::service::pod;
+use crate::world::CompositorError;
+
+impl View<'_> {
+    pub(super) fn credentials(&self) -> Statement {
+        let kind = Kind::CredentialsValid;
+        let refused = |error: &ProviderError| {
+            Statement::new(kind, false, Reason::CredentialsRefused, error.message.clone())
+        };
+        if let Some(SetAside { reason, message }) = &self.observed.set_aside {
+            let message =
+                format!("{message}; until then the credentials that worked before go on being used");
+            return Statement::new(kind, false, *reason, message);
+        }
+        match &self.observed.access {
+            Access::Unusable(SetAside { reason, message }) => {
+                Statement::new(kind, false, *reason, message.clone())
+            }
+            Access::Failed(error) if error.class == ErrorClass::Credentials => refused(error),
+            Access::Failed(error) => Self::unanswered(kind, error),
+            Access::Granted { .. } => {
+                let errors = [
+                    self.observed.stream.error(),
+                    self.observed.rooms.error(),
+                    self.observed.egresses.error(),
+                ];
+                let credentials = |error: &&ProviderError| error.class == ErrorClass::Credentials;
+                match errors.into_iter().flatten().find(credentials) {
+                    Some(error) => refused(error),
+                    None => Statement::new(kind, true, Reason::Accepted, ""),
+                }
+            }
+        }
+    }
+
+    pub(super) fn stream(&self) -> Statement {
+        let kind = Kind::MuxStreamReady;
+        let mux = self.status.mux.clone().unwrap_or_default();
+        if let Some(error) = self.observed.stream.error().or(self.observed.marked.error()) {
+            return Self::unanswered(kind, error);
+        }
+        if let Some(backoff) = self.backoff(kind, Part::Stream) {
+            return backoff;
+        }
+        let Seen::Known(Some(stream)) = &self.observed.stream else {
+            if self.plan.desired.why == Why::Deletion && mux.creating.is_none() {
+                return Statement::not_requested(kind);
+            }
+            let (reason, message) = match mux.creating {
+                Some(intent)
+                    if !self.plan.actions.iter().any(|action| matches!(action, Action::CreateStream(_))) =>
+                {
+                    (
+                        Reason::Searching,
+                        if intent.absent_since.is_some() {
+                            "the answer to the creation of the Mux live stream was lost; it was not found once, and is searched for once more"
+                        } else {
+                            "the answer to the creation of the Mux live stream was lost; it is being searched for"
+                        },
+                    )
+                }
+                _ => (Reason::Creating, "the Mux live stream is being created"),
+            };
+            return Statement::new(kind, false, reason, message);
+        };
+        if stream.public_playback_id().is_none() {
+            let message = format!(
+                "the Mux live stream has no public playback id: nobody can watch; add one at Mux to live stream {}",
+                stream.id
+            );
+            return Statement::new(kind, false, Reason::PlaybackIdMissing, message);
+        }
+        match (&stream.status, self.runs()) {
+            (LiveStreamStatus::Disabled, true) => {
+                Statement::new(kind, false, Reason::Enabling, "the Mux live stream is being enabled")
+            }
+            (LiveStreamStatus::Disabled, false) => Statement::new(kind, true, Reason::Disabled, ""),
+            (_, true) => Statement::new(kind, true, Reason::Enabled, ""),
+            (_, false) => {
+                Statement::new(kind, false, Reason::Disabling, "the Mux live stream is being disabled")
+            }
+        }
+    }
+
+    pub(super) fn room(&self) -> Statement {
+        let kind = Kind::RoomReady;
+        if !self.runs() {
+            return self.room_closing().unwrap_or_else(|| Statement::not_requested(kind));
+        }
+        if let Some(error) = self.observed.rooms.error() {
+            return Self::unanswered(kind, error);
+        }
+        if let Some(backoff) = self.backoff(kind, Part::Room) {
+            return backoff;
+        }
+        match self.status.room.as_ref().and_then(|room| room.sid.as_ref()) {
+            Some(_) => Statement::new(kind, true, Reason::Exists, ""),
+            None => Statement::new(kind, false, Reason::Creating, "the LiveKit room is being created"),
+        }
+    }
+
+    /// A room that is still open although none is wanted: LiveKit bills what is in it.
+    pub(super) fn room_closing(&self) -> Option<Statement> {
+        let kind = Kind::RoomReady;
+        let open = self.observed.rooms.known()?.first()?;
+        if let Some(backoff) = self.backoff(kind, Part::Room) {
+            return Some(backoff);
+        }
+        let ours = self.status.room.as_ref().is_some_and(|room| {
+            room.name.as_ref() == Some(&open.name) || room.deleted_sid.as_ref() == Some(&open.sid)
+        });
+        Some(if ours {
+            Statement::new(kind, false, Reason::Closing, format!("room {} is being closed", open.name))
+        } else {
+            let message = format!(
+                "devices join room {} again after it was deleted, and open it by that; it is deleted each time: close \
+                 the app on them",
+                open.name
+            );
+            Statement::new(kind, false, Reason::Returned, message)
+        })
+    }
+
+    pub(super) fn compositor(&self) -> Statement {
+        let kind = Kind::CompositorReady;
+        if !self.runs() {
+            return Statement::not_requested(kind);
+        }
+        let no = |reason: Reason, message: String| Statement::new(kind, false, reason, message);
+        if let Some(backoff) = self.backoff(kind, Part::Pod) {
+            return backoff;
+        }
+        let Some(pod) = pod::in_use(&self.observed.pods) else {
+            return no(Reason::Creating, "the compositor pod is being created".into());
+        };
+        if let Some((reason, message)) = &pod.complaint {
+            return no(kubelet_reason(reason), format!("pod {}: {reason}: {message}", pod.name));
+        }
+        match &self.observed.compositor {
+            Some(Err(CompositorError::Unauthorized)) => {
+                no(Reason::Unauthorized, CompositorError::Unauthorized.to_string())
+            }
+            Some(Err(error)) if pod.ready => no(Reason::NotAnswering, format!("pod {}: {error}", pod.name)),
+            Some(Ok(status)) if !status.publisher.connected => no(
+                Reason::NotPublishing,
+                status
+                    .publisher
+                    .error
+                    .clone()
+                    .unwrap_or_else(|| "Program is not published in the room yet".into()),
+            ),
+            Some(Ok(status)) if !status.program_advances() => {
+                no(Reason::ProgramStalled, format!("pod {}: Program stands still", pod.name))
+            }
+            Some(Ok(_)) if pod.ready => Statement::new(kind, true, Reason::Running, ""),
+            _ => no(Reason::Starting, format!("pod {} is starting", pod.name)),
+        }
+    }
+}
+
+/// A condition's reason must be one of ours: what the kubelet says stands in the message.
+fn kubelet_reason(reason: &str) -> Reason {
+    match reason {
+        "ErrImagePull" => Reason::ErrImagePull,
+        "ImagePullBackOff" => Reason::ImagePullBackOff,
+        "ErrImageNeverPull" => Reason::ErrImageNeverPull,
+        "InvalidImageName" => Reason::InvalidImageName,
+        "CrashLoopBackOff" => Reason::CrashLoopBackOff,
+        "CreateContainerConfigError" => Reason::CreateContainerConfigError,
+        "Unschedulable" => Reason::Unschedulable,
+        _ => Reason::PodNotRunning,
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether mourners see Program: four witnesses, any one of which can say no. Pure.
+
+use super::observed::{Observed, Seen};
+use super::sight::Sight;
+use crate::api::names::PROGRAM_IDENTITY;
+use crate::api::spec::Via;
+use crate::api::{MemorialStreamStatus, Reason};
+use crate::providers::livekit::{Egress, EgressStatus, Participant};
+use crate::providers::mux::LiveStreamStatus;
+use memorialstream_compositor_protocol::CompositorStatus;
+
+/// What a witness says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Testimony {
+    /// As far as it can see, mourners see Program.
+    For,
+    /// They do not, for this reason.
+    Against(Reason, String),
+    /// It cannot see.
+    Silent,
+}
+
+impl Testimony {
+    /// It says no.
+    pub fn is_against(&self) -> bool {
+        matches!(self, Self::Against(..))
+    }
+}
+
+/// The four witnesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witnesses {
+    /// A mourner's player.
+    pub viewer: Testimony,
+    /// Mux.
+    pub mux: Testimony,
+    /// Who sends Program to Mux.
+    pub sender: Testimony,
+    /// The compositor.
+    pub program: Testimony,
+}
+
+impl Witnesses {
+    /// Hears all four.
+    pub fn hear(status: &MemorialStreamStatus, via: Via, observed: &Observed) -> Self {
+        Self {
+            viewer: viewer(observed),
+            mux: mux(observed),
+            sender: sender(status, via, observed),
+            program: program(via, observed),
+        }
+    }
+
+    /// Nothing reaches mourners any more that a sender of ours brings: the sender is to blame, or what lies beyond it.
+    pub fn sender_is_cut_off(&self) -> bool {
+        self.sender.is_against()
+            || self.mux.is_against()
+            || matches!(&self.viewer, Testimony::Against(Reason::PlaylistStalled, _))
+    }
+}
+
+fn viewer(observed: &Observed) -> Testimony {
+    match &observed.sight {
+        Sight::NotLooked | Sight::Unknown(_) => Testimony::Silent,
+        Sight::Grows => Testimony::For,
+        Sight::Still(_) => Testimony::Against(
+            Reason::PlaylistStalled,
+            "nothing is added to the playlist any more: mourners' players have stopped".into(),
+        ),
+        Sight::Refused(status) => Testimony::Against(
+            Reason::NotWatchable,
+            format!(
+                "the playback address answers {status}: mourners cannot watch; look at the playback ids at Mux"
+            ),
+        ),
+    }
+}
+
+fn mux(observed: &Observed) -> Testimony {
+    match (&observed.stream, observed.mux_connected) {
+        (Seen::Known(Some(stream)), connected) if stream.status == LiveStreamStatus::Active => {
+            match connected {
+                Some(false) => {
+                    Testimony::Against(Reason::Reconnecting, "Mux says that no sender is connected".into())
+                }
+                Some(true) | None => Testimony::For,
+            }
+        }
+        (Seen::Known(_), _) => Testimony::Against(Reason::Starting, "nothing reaches Mux yet".into()),
+        (Seen::NotAsked | Seen::Failed(_), _) => Testimony::Silent,
+    }
+}
+
+fn sender(status: &MemorialStreamStatus, via: Via, observed: &Observed) -> Testimony {
+    let against = |message: &str| Testimony::Against(Reason::SenderLost, message.into());
+    match via {
+        Via::Compositor => match &observed.compositor {
+            Some(Ok(compositor)) if compositor.sender.is_taken() => Testimony::For,
+            Some(Ok(_)) => against("the compositor's sender is not connected to Mux"),
+            Some(Err(_)) | None => Testimony::Silent,
+        },
+        Via::LiveKit => {
+            let Some(id) = status.egress.as_ref().and_then(|egress| egress.id.as_ref()) else {
+                return against("no egress runs");
+            };
+            let Seen::Known(egresses) = &observed.egresses else { return Testimony::Silent };
+            let Some(egress) = egresses.iter().find(|egress| egress.id == *id) else {
+                return against("LiveKit does not know the egress any more");
+            };
+            if !is_connected(egress) {
+                against("the egress is not connected to Mux")
+            } else if worker_is_gone(egress, observed) {
+                against("the worker of the egress is gone")
+            } else {
+                Testimony::For
+            }
+        }
+    }
+}
+
+/// LiveKit's record says that it sends. The record of a worker that died says so for ever.
+pub fn is_connected(egress: &Egress) -> bool {
+    egress.status == EgressStatus::Active && egress.destination_connected
+}
+
+/// How many requests to a worker in a row must stay without an answer until it is taken for dead.
+pub const MISSES_OF_THE_DEAD: u32 = 2;
+
+/// The worker of an egress that is said to run does not answer, or is not in the room any more. A healthy one answers
+/// within 0.02 s; LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its
+/// worker's death (docs/livekit-facts.md).
+pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
+    let silent = observed
+        .worker
+        .as_ref()
+        .is_some_and(|worker| worker.id == egress.id && worker.misses >= MISSES_OF_THE_DEAD);
+    let joined = matches!(egress.status, EgressStatus::Active | EgressStatus::Ending);
+    let left = |all: &Vec<Participant>| all.iter().all(|participant| participant.identity != egress.id);
+    silent || (joined && observed.participants.known().is_some_and(left))
+}
+
+fn program(via: Via, observed: &Observed) -> Testimony {
+    let compositor: &CompositorStatus = match &observed.compositor {
+        Some(Ok(compositor)) => compositor,
+        Some(Err(error)) => {
+            return Testimony::Against(
+                Reason::ProgramStalled,
+                format!("nobody can say whether Program runs: {error}"),
+            );
+        }
+        None => {
+            return Testimony::Against(
+                Reason::ProgramStalled,
+                "no compositor runs: Program is missing".into(),
+            );
+        }
+    };
+    if !compositor.program_advances() {
+        return Testimony::Against(
+            Reason::ProgramStalled,
+            "Program stands still: mourners see a frozen picture".into(),
+        );
+    }
+    let published = compositor.publisher.connected && is_in_room(observed);
+    if via == Via::LiveKit && !published {
+        return Testimony::Against(
+            Reason::NotPublishing,
+            "Program is not published in the room, from where the egress takes it".into(),
+        );
+    }
+    Testimony::For
+}
+
+/// Program's participant is in the room, as far as LiveKit says.
+fn is_in_room(observed: &Observed) -> bool {
+    observed
+        .participants
+        .known()
+        .is_none_or(|all| all.iter().any(|participant| participant.identity == PROGRAM_IDENTITY))
+}

@@ -1,0 +1,285 @@
+//! One pass of the fast lane: sends the whole document whenever it changes, and writes what is really on Program into
+//! `status.program`.
+
+use super::report::{self, Said, Take, applied, refused};
+use super::tokens::{Minted, tokens};
+use crate::api::conditions::{ConditionType, find};
+use crate::api::spec::State;
+use crate::api::status::{OwnedByProgram, same_as_written};
+use crate::api::{MemorialStream, Reason};
+use crate::service::credentials::{Credentials, CredentialsInUse, DefaultSecret, SetAside, read_usable};
+use crate::service::desired::{Desired, broadcast_under_way, desired};
+use crate::service::said::with_held_words;
+use crate::service::{Identity, control_document, pod};
+use crate::world::{CompositorError, KubernetesError, PodEndpoint, World};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
+use memorialstream_compositor_protocol::{BootDocument, CompositorStatus, ControlDocument, RefusalReason};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often a running Program is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// `status.program` is written at most twice a second.
+const WRITE_DISTANCE: SignedDuration = SignedDuration::from_millis(500);
+
+/// Everything that a pass needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The world.
+    pub world: World,
+    /// The Secret that is used when a MemorialStream names none.
+    pub default_secret: DefaultSecret,
+    /// The credentials that the life-cycle lane saw work.
+    pub in_use: CredentialsInUse,
+    /// What is remembered, by UID.
+    pub memories: Memories,
+}
+
+/// What is remembered of one object; all of it can be found out again.
+#[derive(Clone, Default)]
+struct Memory {
+    minted: Option<Minted>,
+    sent: Option<Sent>,
+    applied: Option<(Timestamp, u64)>,
+    written_at: Option<Timestamp>,
+}
+
+impl Memory {
+    fn take(&self) -> Take {
+        let sent = self.sent.as_ref();
+        let generation = sent.and_then(|sent| i64::try_from(sent.document.generation).ok());
+        Take { generation, applied: self.applied }
+    }
+}
+
+#[derive(Clone)]
+struct Sent {
+    pod: String,
+    document: ControlDocument,
+}
+
+/// What is remembered, by UID.
+#[derive(Clone, Default)]
+pub struct Memories(Arc<Mutex<HashMap<String, Memory>>>);
+
+impl Memories {
+    fn of(&self, identity: &Identity) -> Memory {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&identity.uid).cloned().unwrap_or_default()
+    }
+
+    fn keep(&self, identity: &Identity, memory: Option<Memory>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match memory {
+            Some(memory) => all.insert(identity.uid.clone(), memory),
+            None => all.remove(&identity.uid),
+        };
+    }
+}
+
+/// One pass.
+///
+/// # Errors
+/// Kubernetes did not take the status.
+pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Action, KubernetesError> {
+    let Some(identity) = Identity::of(object) else {
+        return Err(KubernetesError::Refused(
+            "an object without a namespace or a UID was never stored".into(),
+        ));
+    };
+    let world = &context.world;
+    let now = world.clock.now();
+    let pods = pod::pods_of(world, object);
+    // What vanished from the spec goes on.
+    let whole = with_held_words(object);
+    let desired = desired(&whole, now);
+    let runs = matches!(desired.state, State::Live | State::Standby)
+        || object.status.as_ref().is_some_and(broadcast_under_way);
+    let Some(pod) = pod::in_use(&pods).filter(|_| runs) else {
+        context.memories.keep(&identity, None);
+        let said = report::nothing_runs(&whole, runs);
+        write(context, object, said, &mut Memory::default(), now).await?;
+        return Ok(Action::requeue(if runs { LOOK } else { LOOK * 30 }));
+    };
+    let Some(endpoint) = pod::endpoint(world, &identity, &pods).await else {
+        return Ok(Action::requeue(LOOK));
+    };
+    let mut memory = context.memories.of(&identity);
+    let pass =
+        Pass { context, identity: &identity, object: &whole, desired: &desired, endpoint: &endpoint, now };
+    // A newer TAKE does not wait for the answer to this one. What this one says is written down all the same: a GitOps tool
+    // may take it away before the pod has answered.
+    let (recorded, said) = tokio::join!(record(context, object, &whole), async {
+        tokio::select! {
+            said = pass.look_and_send(&pod.name, &mut memory) => said.ok_or(LOOK),
+            () = world.objects.superseded(object) => Err(Duration::ZERO),
+        }
+    });
+    recorded?;
+    let written = match said {
+        Ok(said) => write(context, object, said, &mut memory, world.clock.now()).await,
+        Err(pause) => Ok(pause),
+    };
+    context.memories.keep(&identity, Some(memory));
+    written.map(Action::requeue)
+}
+
+struct Pass<'a> {
+    context: &'a Context,
+    identity: &'a Identity,
+    object: &'a MemorialStream,
+    desired: &'a Desired,
+    endpoint: &'a PodEndpoint,
+    now: Timestamp,
+}
+
+impl Pass<'_> {
+    /// Sends the document if the pod does not have it, and says what is on Program.
+    async fn look_and_send(&self, pod: &str, memory: &mut Memory) -> Option<Said> {
+        let (object, world) = (self.object, &self.context.world);
+        let credentials = match self.credentials().await {
+            Ok(credentials) => credentials,
+            Err(SetAside { reason, message }) => return Some(refused(object, reason, message)),
+        };
+        let tokens = match tokens(object, &credentials, &mut memory.minted, self.now) {
+            Ok(tokens) => tokens,
+            Err(message) => return Some(refused(object, Reason::TokensNotMinted, message)),
+        };
+        let document = control_document::document(object, &credentials.livekit.url, &tokens, self.now);
+        let status = match world.compositor.status(self.endpoint).await {
+            Ok(status) => status,
+            Err(CompositorError::Unauthorized) => {
+                return Some(refused(
+                    object,
+                    Reason::Unauthorized,
+                    CompositorError::Unauthorized.to_string(),
+                ));
+            }
+            // The life-cycle lane says what is wrong with the pod.
+            Err(error) => {
+                tracing::debug!(%error, pod, "no status");
+                return None;
+            }
+        };
+        let mut document = document.for_pod(status.protocol_version);
+        if has(memory, pod, &document, &status) {
+            return Some(applied(object, self.desired, &status.shown, &status, &memory.take()));
+        }
+        document.revision = next_revision(&document, &status);
+        match world.compositor.program(self.endpoint, &document).await {
+            Ok(answer) => {
+                tracing::info!(
+                    object = %self.identity,
+                    generation = answer.applied_generation,
+                    revision = answer.applied_revision,
+                    milliseconds = answer.take_milliseconds,
+                    "applied"
+                );
+                let news =
+                    memory.sent.as_ref().is_none_or(|sent| sent.document.generation != document.generation);
+                if news || memory.applied.is_none() {
+                    memory.applied = Some((world.clock.now(), answer.take_milliseconds));
+                }
+                self.renew_boot_secret(&document).await;
+                memory.sent = Some(Sent { pod: pod.to_owned(), document });
+                Some(applied(object, self.desired, &answer.shown, &status, &memory.take()))
+            }
+            Err(CompositorError::Refused(refusal)) if refusal.reason == RefusalReason::Outdated => None,
+            Err(CompositorError::Refused(refusal)) => {
+                Some(refused(object, report::reason(refusal.reason), refusal.message))
+            }
+            Err(error) => Some(refused(object, Reason::CompositorNotAnswering, error.to_string())),
+        }
+    }
+
+    /// Those that the room was made with: a TAKE does not fail for a Secret that is gone meanwhile, and Program does not
+    /// leave the room for one that names another LiveKit.
+    async fn credentials(&self) -> Result<Credentials, SetAside> {
+        let context = self.context;
+        match context.in_use.of(self.identity) {
+            Some(credentials) => Ok(credentials),
+            None => {
+                let secrets = context.world.secrets.as_ref();
+                read_usable(secrets, self.object, &context.default_secret).await
+            }
+        }
+    }
+
+    /// The pod boots from this copy: a restart shows the right picture with no operator alive.
+    async fn renew_boot_secret(&self, document: &ControlDocument) {
+        let boot = BootDocument { video: pod::video(&self.object.spec), control: document.clone() };
+        let json = match serde_json::to_vec(&boot) {
+            Ok(json) => json,
+            Err(error) => return tracing::error!(%error, "the boot document cannot be written"),
+        };
+        let secret = pod::boot_secret(self.object, json, &self.endpoint.bearer_token);
+        if let Err(error) = self.context.world.secrets.apply_secret(secret).await {
+            tracing::warn!(%error, object = %self.identity, "the boot Secret was not renewed");
+        }
+    }
+}
+
+/// Writes down what people say of the Program now.
+async fn record(
+    context: &Context,
+    object: &MemorialStream,
+    whole: &MemorialStream,
+) -> Result<(), KubernetesError> {
+    let before = object.status.clone().unwrap_or_default();
+    let program = report::with_words(before.program.clone().unwrap_or_default(), whole);
+    let news = before.program.as_ref().is_none_or(|before| before.said != program.said);
+    if object.spec.program.is_none() || !news {
+        return Ok(());
+    }
+    let condition = find(&before.conditions, ConditionType::ProgramApplied).cloned();
+    let status = OwnedByProgram { program: Some(program), conditions: condition.into_iter().collect() };
+    context.world.objects.write_program_status(object, &status).await
+}
+
+/// Writes `status.program` and `ProgramApplied` when they say something new, and not too often. Returns when to look
+/// again.
+async fn write(
+    context: &Context,
+    object: &MemorialStream,
+    said: Said,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Result<Duration, KubernetesError> {
+    let before = object.status.clone().unwrap_or_default();
+    let condition = said.statement.into_condition(&before.conditions, object.metadata.generation, now);
+    let same = same_as_written(&before.program, &said.program)
+        && same_as_written(&find(&before.conditions, ConditionType::ProgramApplied), &Some(&condition));
+    if same {
+        return Ok(LOOK);
+    }
+    let next = memory.written_at.map_or(Duration::ZERO, |at| rest(at, now));
+    if next > Duration::ZERO {
+        return Ok(next);
+    }
+    let status = OwnedByProgram { program: said.program, conditions: vec![condition] };
+    context.world.objects.write_program_status(object, &status).await?;
+    memory.written_at = Some(now);
+    Ok(LOOK)
+}
+
+/// How long after a write at `written_at` the next one has to wait.
+fn rest(written_at: Timestamp, now: Timestamp) -> Duration {
+    let distance = WRITE_DISTANCE.saturating_sub(now.duration_since(written_at));
+    Duration::try_from(distance).unwrap_or(Duration::ZERO)
+}
+
+/// Whether the pod has this document already.
+fn has(memory: &Memory, pod: &str, document: &ControlDocument, status: &CompositorStatus) -> bool {
+    memory.sent.as_ref().is_some_and(|sent| {
+        let same = ControlDocument { revision: sent.document.revision, ..document.clone() } == sent.document;
+        same && sent.pod == pod
+            && (status.generation, status.revision) == (sent.document.generation, sent.document.revision)
+    })
+}
+
+/// Documents are ordered by (generation, revision).
+fn next_revision(document: &ControlDocument, status: &CompositorStatus) -> u64 {
+    if status.generation == document.generation { status.revision + 1 } else { 0 }
+}

@@ -1,0 +1,146 @@
+//! Which Secret holds the credentials of a MemorialStream, and what stands in it.
+
+mod access;
+mod in_use;
+
+pub use access::{Access, SetAside, SignedIn, read_usable, sign_in};
+pub use in_use::CredentialsInUse;
+
+use crate::api::MemorialStream;
+use crate::providers::Secret;
+use crate::providers::livekit::LiveKitCredentials;
+use crate::providers::mux::MuxCredentials;
+use crate::world::{KubernetesError, SecretData, Secrets};
+
+/// Mux's own addresses, used unless the Secret names others.
+/// Source: mux.com/docs, guides/configure-broadcast-software.
+const MUX_BASE_URL: &str = "https://api.mux.com";
+const MUX_RTMP_URL: &str = "rtmps://global-live.mux.com:443/app";
+const MUX_PLAYBACK_BASE_URL: &str = "https://stream.mux.com";
+
+/// Credentials and addresses of both providers.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Mux's API.
+    pub mux: MuxCredentials,
+    /// Where a sender connects, without the key.
+    pub rtmp_url: String,
+    /// What a playback id is appended to.
+    pub playback_base_url: String,
+    /// LiveKit's API.
+    pub livekit: LiveKitCredentials,
+}
+
+/// The Secret that is used when a MemorialStream names none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultSecret {
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+}
+
+/// Why there are no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// No Secret of that name.
+    #[error(
+        "there is no Secret {0}; create it with LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET, MUX_TOKEN_ID and MUX_TOKEN_SECRET"
+    )]
+    SecretNotFound(String),
+    /// A key is missing or empty.
+    #[error("Secret {secret} has no {keys}; add what is missing")]
+    KeyMissing {
+        /// `namespace/name`.
+        secret: String,
+        /// The keys, with commas.
+        keys: String,
+    },
+    /// The API server did not answer.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+}
+
+/// Reads the credentials of `object`.
+///
+/// # Errors
+/// The Secret or one of its keys is missing, or the API server does not answer.
+pub async fn read(
+    secrets: &dyn Secrets,
+    object: &MemorialStream,
+    default: &DefaultSecret,
+) -> Result<Credentials, CredentialsError> {
+    let own = object.spec.credentials_secret_ref.as_ref();
+    let namespace = match own {
+        Some(_) => object.metadata.namespace.as_deref().unwrap_or_default(),
+        None => &default.namespace,
+    };
+    let name = own.map_or(default.name.as_str(), |own| own.name.as_str());
+    let place = format!("{namespace}/{name}");
+    match secrets.secret(namespace, name).await? {
+        Some(data) => parse(&place, &data),
+        None => Err(CredentialsError::SecretNotFound(place)),
+    }
+}
+
+fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError> {
+    let value = |key: &str| {
+        data.get(key).map(|value| value.reveal().trim().to_owned()).filter(|value| !value.is_empty())
+    };
+    let required =
+        ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MUX_TOKEN_ID", "MUX_TOKEN_SECRET"];
+    let [Some(livekit_url), Some(api_key), Some(api_secret), Some(token_id), Some(token_secret)] =
+        required.map(value)
+    else {
+        let missing: Vec<&str> = required.into_iter().filter(|key| value(key).is_none()).collect();
+        return Err(CredentialsError::KeyMissing { secret: place.to_owned(), keys: missing.join(", ") });
+    };
+    let or = |key: &str, default: &str| value(key).unwrap_or_else(|| default.to_owned());
+    Ok(Credentials {
+        mux: MuxCredentials {
+            base_url: or("MUX_BASE_URL", MUX_BASE_URL),
+            token_id,
+            token_secret: Secret::new(token_secret),
+        },
+        rtmp_url: or("MUX_RTMP_URL", MUX_RTMP_URL),
+        playback_base_url: or("MUX_PLAYBACK_BASE_URL", MUX_PLAYBACK_BASE_URL),
+        livekit: LiveKitCredentials { url: livekit_url, api_key, api_secret: Secret::new(api_secret) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(pairs: &[(&str, &str)]) -> SecretData {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value))).collect()
+    }
+
+    #[test]
+    fn every_missing_key_is_named() {
+        let error =
+            parse("ns/providers", &data(&[("LIVEKIT_URL", "wss://x"), ("MUX_TOKEN_ID", " ")])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Secret ns/providers has no LIVEKIT_API_KEY, LIVEKIT_API_SECRET, MUX_TOKEN_ID, MUX_TOKEN_SECRET; add what is missing"
+        );
+    }
+
+    #[test]
+    fn values_are_trimmed_and_secrets_do_not_print() {
+        let credentials = parse(
+            "ns/providers",
+            &data(&[
+                ("LIVEKIT_URL", "wss://x\n"),
+                ("LIVEKIT_API_KEY", "key"),
+                ("LIVEKIT_API_SECRET", "hidden-1\n"),
+                ("MUX_TOKEN_ID", "id"),
+                ("MUX_TOKEN_SECRET", "hidden-2"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!(credentials.livekit.api_secret.reveal(), "hidden-1");
+        assert_eq!(credentials.mux.base_url, MUX_BASE_URL);
+        assert!(!format!("{credentials:?}").contains("hidden"));
+    }
+}

@@ -1,0 +1,10 @@
+//! The compositor in Kubernetes: what it is made from, and what is seen of it.
+
+mod manifest;
+mod seen;
+
+pub use manifest::{
+    INCARNATION_LABEL, PodTemplate, SETTINGS_ANNOTATION, UID_LABEL, boot_secret, object_metadata, pod,
+    pod_name, secret_name, settings_fingerprint, video,
+};
+pub use seen::{PodSeen, endpoint, in_use, pods_of};
