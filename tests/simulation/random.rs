@@ -231,7 +231,10 @@ fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
         19 => land.somebody_resets_the_key(uid),
         20 => land.somebody_disables_the_stream(uid),
         21 => land.somebody_records(uid),
-        22 => land.program_leaves(uid),
+        22 => {
+            let wait = dice.between(2_000, 45_000);
+            land.program_leaves(uid, wait);
+        }
         23 => land.faults.second_writer = dice.chance(600),
         24 if dice.chance(300) => land.impostor(uid, "evil"),
         24 => {

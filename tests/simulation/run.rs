@@ -186,7 +186,7 @@ impl Stage {
             let done = self.land().unsettled();
             let spent = passes(&self.land()) - begin;
             let Some((key, words)) = done else { break };
-            let late = self.land().now - calm_from > 1_800_000;
+            let late = self.land().now - calm_from > 900_000;
             if spent > bounds::PASSES_UNTIL_STABLE || late {
                 self.land().violated(Invariant::Unstable, &key.1, format!("after {spent} passes: {words}"));
                 return spent;
