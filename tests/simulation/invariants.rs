@@ -321,8 +321,10 @@ impl Land {
                 && server.slow < 5_000
                 && server.workers.iter().any(|worker| worker.as_ref().is_none_or(ours))
         });
-        let pod =
-            !self.kubelet.lost && !self.kubelet.full && !self.kubelet.no_image && self.kubelet.slow < 5_000;
+        let pod = !self.kubelet.lost
+            && !self.kubelet.full
+            && self.kubelet.complaint.is_none()
+            && self.kubelet.slow < 5_000;
         let frozen = self
             .kubelet
             .containers
@@ -333,18 +335,25 @@ impl Land {
         pod && works && !frozen && !said.paused && !test && self.secret_is_good(uid)
     }
 
-    fn secret_is_good(&self, uid: &str) -> bool {
-        let said = &self.director.said[uid];
-        let Some(object) = self.cluster.objects.get(&said.key) else { return false };
+    fn secret_of(&self, uid: &str) -> Option<&crate::cluster::StoredSecret> {
+        let said = self.director.said.get(uid)?;
+        let object = self.cluster.objects.get(&said.key)?;
         let place = match &object.spec.credentials_secret_ref {
             Some(own) => (said.key.0.clone(), own.name.clone()),
             None => (crate::operator::SYSTEM.0.to_owned(), crate::operator::SYSTEM.1.to_owned()),
         };
-        let data = self.cluster.secrets.get(&place);
-        data.is_some_and(|secret| {
-            secret.data.get("MUX_TOKEN_ID") == Some(&said.account.token_id)
-                && secret.data.get("LIVEKIT_URL") == Some(&said.account.livekit_url)
-        })
+        self.cluster.secrets.get(&place)
+    }
+
+    /// Whether the Secret of an object says this now.
+    pub fn secret_names(&self, uid: &str, name: &str, value: &str) -> bool {
+        self.secret_of(uid).and_then(|secret| secret.data.get(name)).is_some_and(|found| found == value)
+    }
+
+    fn secret_is_good(&self, uid: &str) -> bool {
+        let account = &self.director.said[uid].account;
+        self.secret_names(uid, "MUX_TOKEN_ID", &account.token_id)
+            && self.secret_names(uid, "LIVEKIT_URL", &account.livekit_url)
     }
 
     fn check_latch(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
