@@ -114,6 +114,9 @@ impl Land {
 
     /// Something bad lasts longer than it may.
     fn lasts(&mut self, invariant: Invariant, object: &str, bad: bool, bound: u64, words: &str) {
+        if !bad && self.watch.since.is_empty() {
+            return;
+        }
         let place = (invariant, object.to_owned());
         if !bad {
             self.watch.since.remove(&place);
@@ -255,7 +258,7 @@ impl Land {
     fn check_streams(&mut self, uid: &str, key: &Key, fair: bool) {
         // Counted only where one was made since the last time.
         let made = self.coverage.actions.get("CreateStream").copied().unwrap_or(0);
-        if made < 2 {
+        if made < 2 || !self.now.is_multiple_of(8 * bounds::STEP) {
             return;
         }
         let streams = self.streams(uid);
@@ -263,6 +266,10 @@ impl Land {
     }
 
     fn check_open_stream(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        // Looked at now and then: all streams are gone through for it.
+        if !self.now.is_multiple_of(8 * bounds::STEP) {
+            return;
+        }
         let idle = matches!(wanted, State::Idle | State::Ended) && fair && !self.waits_for_pause(uid);
         let open = idle && self.secret_is_good(uid) && {
             let marker = marker(uid);

@@ -197,6 +197,9 @@ impl Stage {
             self.step().await;
         }
         let spent = passes(&self.land()) - begin;
+        if quiet == 0 {
+            return spent;
+        }
         // What failed last may still be written down, and that it is over, too.
         self.land().faults.rate = 0;
         let last = self.land().faults.last.values().copied().max().unwrap_or(0);
