@@ -170,11 +170,12 @@ impl Land {
         self.note(|| format!("Secret {} is gone", place.1));
     }
 
-    /// Program leaves the room, although its frames go on.
-    pub fn program_leaves(&mut self, uid: &str) {
+    /// Program is cut off from its room for so long, although its frames go on.
+    pub fn program_leaves(&mut self, uid: &str, milliseconds: u64) {
         for pod in self.pods_of(uid) {
             self.note(|| format!("{} is cut off from its room", pod.1));
             self.leave_as_program(&pod);
+            self.after(milliseconds, move |land| land.join_as_program(&pod));
         }
     }
 }

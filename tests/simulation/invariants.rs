@@ -114,6 +114,9 @@ impl Land {
 
     /// Something bad lasts longer than it may.
     fn lasts(&mut self, invariant: Invariant, object: &str, bad: bool, bound: u64, words: &str) {
+        if !bad && self.watch.since.is_empty() {
+            return;
+        }
         let place = (invariant, object.to_owned());
         if !bad {
             self.watch.since.remove(&place);
@@ -255,7 +258,7 @@ impl Land {
     fn check_streams(&mut self, uid: &str, key: &Key, fair: bool) {
         // Counted only where one was made since the last time.
         let made = self.coverage.actions.get("CreateStream").copied().unwrap_or(0);
-        if made < 2 {
+        if made < 2 || !self.now.is_multiple_of(8 * bounds::STEP) {
             return;
         }
         let streams = self.streams(uid);
@@ -263,6 +266,10 @@ impl Land {
     }
 
     fn check_open_stream(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        // Looked at now and then: all streams are gone through for it.
+        if !self.now.is_multiple_of(8 * bounds::STEP) {
+            return;
+        }
         let idle = matches!(wanted, State::Idle | State::Ended) && fair && !self.waits_for_pause(uid);
         let open = idle && self.secret_is_good(uid) && {
             let marker = marker(uid);
@@ -321,8 +328,10 @@ impl Land {
                 && server.slow < 5_000
                 && server.workers.iter().any(|worker| worker.as_ref().is_none_or(ours))
         });
-        let pod =
-            !self.kubelet.lost && !self.kubelet.full && !self.kubelet.no_image && self.kubelet.slow < 5_000;
+        let pod = !self.kubelet.lost
+            && !self.kubelet.full
+            && self.kubelet.complaint.is_none()
+            && self.kubelet.slow < 5_000;
         let frozen = self
             .kubelet
             .containers
@@ -333,18 +342,25 @@ impl Land {
         pod && works && !frozen && !said.paused && !test && self.secret_is_good(uid)
     }
 
-    fn secret_is_good(&self, uid: &str) -> bool {
-        let said = &self.director.said[uid];
-        let Some(object) = self.cluster.objects.get(&said.key) else { return false };
+    fn secret_of(&self, uid: &str) -> Option<&crate::cluster::StoredSecret> {
+        let said = self.director.said.get(uid)?;
+        let object = self.cluster.objects.get(&said.key)?;
         let place = match &object.spec.credentials_secret_ref {
             Some(own) => (said.key.0.clone(), own.name.clone()),
             None => (crate::operator::SYSTEM.0.to_owned(), crate::operator::SYSTEM.1.to_owned()),
         };
-        let data = self.cluster.secrets.get(&place);
-        data.is_some_and(|secret| {
-            secret.data.get("MUX_TOKEN_ID") == Some(&said.account.token_id)
-                && secret.data.get("LIVEKIT_URL") == Some(&said.account.livekit_url)
-        })
+        self.cluster.secrets.get(&place)
+    }
+
+    /// Whether the Secret of an object says this now.
+    pub fn secret_names(&self, uid: &str, name: &str, value: &str) -> bool {
+        self.secret_of(uid).and_then(|secret| secret.data.get(name)).is_some_and(|found| found == value)
+    }
+
+    fn secret_is_good(&self, uid: &str) -> bool {
+        let account = &self.director.said[uid].account;
+        self.secret_names(uid, "MUX_TOKEN_ID", &account.token_id)
+            && self.secret_names(uid, "LIVEKIT_URL", &account.livekit_url)
     }
 
     fn check_latch(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {

@@ -24,8 +24,8 @@ pub struct Kubelet {
     pub lost: bool,
     /// Pods take so much longer to start.
     pub slow: u64,
-    /// The image cannot be pulled.
-    pub no_image: bool,
+    /// What the kubelet complains of instead of starting a container.
+    pub complaint: Option<&'static str>,
     addresses: u64,
     /// The version of the protocol that new pods speak.
     pub protocol: u32,
@@ -76,8 +76,8 @@ impl Land {
             let key = key.clone();
             return self.after(2_000, move |land| land.schedule_pod(&key));
         }
-        if self.kubelet.no_image {
-            self.complain(key, "ErrImagePull");
+        if let Some(complaint) = self.kubelet.complaint {
+            self.complain(key, complaint);
             let key = key.clone();
             return self.after(5_000, move |land| land.schedule_pod(&key));
         }

@@ -74,7 +74,7 @@ async fn given_up_egress(stage: &mut Stage) {
 
 async fn program_leaves_the_room(stage: &mut Stage) {
     live(stage, Via::LiveKit).await;
-    stage.land().program_leaves(JANE);
+    stage.land().program_leaves(JANE, 90_000);
     stage.pass_time(60_000).await;
 }
 

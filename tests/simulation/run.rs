@@ -23,6 +23,9 @@ pub const TOKEN: &str = "token-a";
 pub const LIVEKIT_B: &str = "wss://livekit-b.example";
 pub const TOKEN_B: &str = "token-b";
 
+/// What only a person can mend.
+const TERMINAL: [&str; 3] = ["EnvironmentChanged", "LiveKitChanged", "SlugTaken"];
+
 pub struct Stage {
     pub universe: Arc<Universe>,
     operator: Option<Operator>,
@@ -186,7 +189,7 @@ impl Stage {
             let done = self.land().unsettled();
             let spent = passes(&self.land()) - begin;
             let Some((key, words)) = done else { break };
-            let late = self.land().now - calm_from > 1_800_000;
+            let late = self.land().now - calm_from > 900_000;
             if spent > bounds::PASSES_UNTIL_STABLE || late {
                 self.land().violated(Invariant::Unstable, &key.1, format!("after {spent} passes: {words}"));
                 return spent;
@@ -194,6 +197,9 @@ impl Stage {
             self.step().await;
         }
         let spent = passes(&self.land()) - begin;
+        if quiet == 0 {
+            return spent;
+        }
         // What failed last may still be written down, and that it is over, too.
         self.land().faults.rate = 0;
         let last = self.land().faults.last.values().copied().max().unwrap_or(0);
@@ -233,7 +239,7 @@ impl Land {
         self.clock_step = 0;
         self.ingest_down = false;
         self.kubelet.full = false;
-        self.kubelet.no_image = false;
+        self.kubelet.complaint = None;
         self.kubelet.slow = 0;
         for container in self.kubelet.containers.values_mut() {
             container.hung_until = 0;
@@ -313,6 +319,10 @@ impl Land {
         let status = object.status.clone().unwrap_or_default();
         let runs = usize::from(matches!(wanted, State::Live | State::Standby));
         let sends = usize::from(wanted == State::Live);
+        let stalled = find(&status.conditions, ConditionType::Stalled).filter(|one| one.status == "True");
+        if stalled.is_some_and(|one| TERMINAL.contains(&&*one.reason)) {
+            return None;
+        }
         // A stream that somebody deleted is not made again for what is over.
         let stream_is_right = streams == 1 || wanted == State::Ended && streams == 0;
         if !stream_is_right || (rooms, pods, senders) != (runs, runs, sends) {
