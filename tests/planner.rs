@@ -179,6 +179,59 @@ fn a_pod_that_is_gone_is_replaced_and_the_egress_stays() {
 }
 
 #[test]
+fn a_pod_that_the_cache_does_not_show_is_not_made_twice() {
+    let mut model = Model::new(spec(State::Live, Via::LiveKit));
+    model.settle();
+    model.cache_shows_no_pods = true;
+    model.api_server_says_nothing_of_pods = true;
+    for _ in 0..50 {
+        let actions = model.step(Fault::None);
+        assert!(!actions.iter().any(|action| matches!(action, Action::CreatePod { .. })), "{actions:?}");
+    }
+    assert_eq!(model.pods.len(), 1);
+}
+
+#[test]
+fn a_pod_whose_create_was_lost_keeps_its_name_and_one_that_ran_does_not() {
+    let mut model = Model::new(spec(State::Standby, Via::LiveKit));
+    while model.status().compositor.is_none_or(|compositor| compositor.pod_name.is_none()) {
+        model.step(Fault::CrashBeforeActions);
+        model.step(Fault::None);
+    }
+    let name = |model: &Model| model.status().compositor.unwrap().pod_name;
+    model.settle();
+    assert_eq!(name(&model).as_deref(), Some("jane-doe-compositor-1"));
+    model.pods.clear();
+    model.settle();
+    assert_eq!(name(&model).as_deref(), Some("jane-doe-compositor-2"));
+}
+
+#[test]
+fn a_pod_on_a_dead_node_holds_up_neither_an_end_nor_a_deletion_nor_its_replacement() {
+    let dead = |model: &mut Model| {
+        model.pods[0].deleting = true;
+        model.pods[0].gone_by = Some(model.now);
+    };
+    let hangs = |model: &Model| {
+        let condition = find(&model.status().conditions, ConditionType::CompositorReady).unwrap().clone();
+        assert_eq!(condition.reason, "PodHanging", "{}", condition.message);
+    };
+    let mut model = Model::new(spec(State::Live, Via::LiveKit));
+    model.settle();
+    dead(&mut model);
+    model.settle();
+    assert_eq!(model.pods.len(), 2, "replaced");
+    assert_eq!(model.status().state, Some(State::Live));
+    model.ask(State::Ended);
+    model.settle();
+    assert_eq!(model.status().state, Some(State::Ended));
+    hangs(&model);
+    model.delete();
+    model.settle();
+    assert!(model.released());
+}
+
+#[test]
 fn no_worker_is_waited_for() {
     let mut model = Model::new(spec(State::Live, Via::LiveKit));
     model.capacity = false;

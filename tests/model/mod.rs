@@ -23,7 +23,7 @@ use memorialstream_operator::providers::mux::{
 use memorialstream_operator::providers::{Cause, ErrorClass, Provider, ProviderError, Secret};
 use memorialstream_operator::service::Identity;
 use memorialstream_operator::service::credentials::{Access, Credentials};
-use memorialstream_operator::service::pod::{PodSeen, settings_fingerprint};
+use memorialstream_operator::service::pod::{PodSeen, RecordedPod, settings_fingerprint};
 use memorialstream_operator::service::stream_key::KeptKey;
 use std::collections::HashMap;
 
@@ -55,6 +55,10 @@ pub struct Model {
     /// The pod's own sender.
     pub sender: bool,
     pub program_advances: bool,
+    /// The watch of pods stands still and shows none.
+    pub cache_shows_no_pods: bool,
+    /// Past the cache too nothing is heard of pods.
+    pub api_server_says_nothing_of_pods: bool,
     /// A declared camera has not joined.
     pub camera_missing: bool,
     /// Whether an egress worker takes a start.
@@ -88,6 +92,8 @@ impl Model {
             pods: Vec::new(),
             sender: false,
             program_advances: true,
+            cache_shows_no_pods: false,
+            api_server_says_nothing_of_pods: false,
             camera_missing: false,
             capacity: true,
             rejoins: 0,
@@ -200,7 +206,8 @@ impl Model {
             } else {
                 Seen::Known(egresses)
             },
-            pods: self.pods.clone(),
+            pods: if self.cache_shows_no_pods { Vec::new() } else { self.pods.clone() },
+            recorded_pod: self.recorded_pod(),
             compositor: pod.then(|| Ok(self.compositor())),
             start: self.memory.beside.start(),
             backoffs: self.memory.failures.backoffs(),
@@ -212,6 +219,17 @@ impl Model {
             kept_key: self.kept_key.clone(),
             credentials: Some(credentials()),
             endpoint: None,
+        }
+    }
+
+    fn recorded_pod(&self) -> RecordedPod {
+        if self.api_server_says_nothing_of_pods {
+            return RecordedPod::Unknown;
+        }
+        let name = self.status().compositor.and_then(|compositor| compositor.pod_name);
+        match name.filter(|name| self.pods.iter().all(|pod| pod.name != *name)) {
+            Some(_) => RecordedPod::Absent,
+            None => RecordedPod::Seen,
         }
     }
 

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, Secret as KubernetesSecret};
 use k8s_openapi::jiff::Timestamp;
 use memorialstream_compositor_protocol::{
-    BEARER_TOKEN_FILE, CompositorStatus, ControlDocument, ProgramApplied, PublisherStatus, SenderRequest,
-    SenderState, SenderStatus, Shown,
+    BEARER_TOKEN_FILE, CompositorStatus as PodStatus, ControlDocument, ProgramApplied, PublisherStatus,
+    SenderRequest, SenderState, SenderStatus, Shown,
 };
 use memorialstream_operator::api::spec::{Camera, State};
-use memorialstream_operator::api::status::OwnedByProgram;
+use memorialstream_operator::api::status::{CompositorStatus, OwnedByProgram};
 use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
 use memorialstream_operator::providers::livekit::{
     Egress, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress,
@@ -37,6 +37,13 @@ pub fn live_object() -> MemorialStream {
     let mut object = MemorialStream::new("jane-doe", spec);
     object.metadata.namespace = Some("default".into());
     object.metadata.uid = Some("uid-1".into());
+    let compositor = CompositorStatus {
+        pod_name: Some("jane-doe-compositor-1".into()),
+        incarnation: 1,
+        ..CompositorStatus::default()
+    };
+    object.status =
+        Some(MemorialStreamStatus { compositor: Some(compositor), ..MemorialStreamStatus::default() });
     object
 }
 
@@ -124,9 +131,9 @@ impl Clock for OnlyAPod {
 
 #[async_trait]
 impl Compositor for OnlyAPod {
-    async fn status(&self, _: &PodEndpoint) -> Result<CompositorStatus, CompositorError> {
+    async fn status(&self, _: &PodEndpoint) -> Result<PodStatus, CompositorError> {
         let current = self.current.lock().unwrap().clone();
-        Ok(CompositorStatus {
+        Ok(PodStatus {
             generation: current.as_ref().map_or(0, |document| document.generation),
             revision: current.as_ref().map_or(0, |document| document.revision),
             frames: 1,
@@ -136,7 +143,7 @@ impl Compositor for OnlyAPod {
             shown: current.as_ref().map_or(Shown { sources: Vec::new(), slate: None }, shown),
             camera_was_shown: false,
             sources: Vec::new(),
-            ..CompositorStatus::default()
+            ..PodStatus::default()
         })
     }
 
@@ -223,10 +230,16 @@ impl Secrets for OnlyAPod {
 impl Pods for OnlyAPod {
     fn pods(&self, _: &MemorialStream) -> Vec<Arc<Pod>> {
         let pod = json!({
-            "metadata": {"name": "jane-doe-compositor-1"},
+            "metadata": {"name": "jane-doe-compositor-1", "namespace": "default", "ownerReferences": [{
+                "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream", "name": "jane-doe",
+                "uid": "uid-1", "controller": true,
+            }]},
             "status": {"phase": "Running", "podIP": "198.18.0.9"}
         });
         vec![Arc::new(serde_json::from_value(pod).unwrap())]
+    }
+    async fn pod(&self, _: &str, _: &str) -> Result<Option<Pod>, KubernetesError> {
+        unreachable!("the life-cycle lane's")
     }
     async fn create_pod(&self, _: Pod) -> Result<(), KubernetesError> {
         unreachable!("the life-cycle lane's")
