@@ -117,6 +117,8 @@ reasons! {
     PlaylistStalled,
     /// The Mux live stream has no public playback id.
     PlaybackIdMissing,
+    /// A pod that was deleted is not confirmed to be gone: its node does not answer.
+    PodHanging,
     /// The pod does not run, for a reason of the kubelet's that stands in the message.
     PodNotRunning,
     /// Program's frames do not advance.

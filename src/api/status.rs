@@ -198,8 +198,11 @@ pub struct CompositorStatus {
     /// Its name, while one is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
-    /// How many pods there have been.
+    /// How many pods there have been, the one that is about to be made included.
     pub incarnation: i64,
+    /// That pod was made for certain: its name is never used again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub made: bool,
     /// Restarts of the present pod's container.
     pub restarts: i64,
     /// The declared cameras as the compositor sees them.
@@ -293,6 +296,11 @@ pub struct EgressStatus {
 // `skip_serializing_if` wants references.
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+// `skip_serializing_if` wants references.
+fn is_false(said: &bool) -> bool {
+    !said
 }
 
 /// A limit that struck.

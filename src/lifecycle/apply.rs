@@ -28,6 +28,8 @@ pub enum Outcome {
     EgressNotStarted,
     /// A Mux live stream is gone.
     StreamDeleted(String),
+    /// The compositor pod that status records exists for certain.
+    PodMade,
     /// The object is free to go.
     Released,
 }
@@ -66,6 +68,7 @@ pub fn settle(mut status: MemorialStreamStatus, outcomes: &[Outcome]) -> Memoria
                 mux.playback_ids = Vec::new();
                 status.playback_url = None;
             }
+            Outcome::PodMade => status.compositor.get_or_insert_default().made = true,
             Outcome::StreamDeleted(_) | Outcome::Released => {}
         }
     }
@@ -217,6 +220,7 @@ impl Pass<'_> {
             Action::DeleteRoom(name) => world.livekit.delete_room(livekit, name).await?,
             Action::CreatePod { name, incarnation } => {
                 self.create_pod(credentials, name, *incarnation).await?;
+                return Ok(Some(Outcome::PodMade));
             }
             Action::StartEgress { room } => self.start_egress(credentials, room)?,
             Action::StopEgress(id) | Action::StopSurplus(id) => {
@@ -267,8 +271,10 @@ impl Pass<'_> {
                     certain: true,
                 }
             })?;
-        let secret = pod::boot_secret(self.object, boot, &world.clock.unguessable());
-        world.secrets.apply_secret(secret).await?;
+        // A create whose answer was lost may have made the pod: it goes on with the token that it booted with.
+        let token = pod::kept_token(world, self.identity, incarnation).await?;
+        let token = token.unwrap_or_else(|| world.clock.unguessable());
+        world.secrets.apply_secret(pod::boot_secret(self.object, boot, &token, incarnation)).await?;
         let pod = pod::pod(self.object, name, incarnation, &self.context.pod_template);
         world.pods.create_pod(pod).await?;
         Ok(())

@@ -13,7 +13,7 @@ use crate::providers::mux::LiveStream;
 use crate::service::Identity;
 use crate::service::credentials::{Access, Credentials, SignedIn, sign_in};
 use crate::service::desired::{broadcast_under_way, desired};
-use crate::service::pod::{endpoint, pods_of};
+use crate::service::pod::{endpoint, pods_and_recorded};
 use crate::service::stream_key::{KeptKey, secret_name};
 use crate::world::World;
 use k8s_openapi::jiff::Timestamp;
@@ -31,6 +31,7 @@ pub async fn observe(
     let status = object.status.clone().unwrap_or_default();
     let SignedIn { access, set_aside, credentials } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object).await;
+    let (pods, recorded_pod) = pods_and_recorded(world, object).await;
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         slug_holder: context.slugs.other_holder(object, &world.objects.memorial_streams()),
@@ -40,7 +41,8 @@ pub async fn observe(
         marked: Seen::NotAsked,
         rooms: Seen::NotAsked,
         egresses: Seen::NotAsked,
-        pods: pods_of(world, object),
+        pods,
+        recorded_pod,
         compositor: None,
         participants: Seen::NotAsked,
         sight: Sight::NotLooked,

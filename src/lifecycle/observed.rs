@@ -7,7 +7,7 @@ use crate::providers::ProviderError;
 use crate::providers::livekit::{Egress, LiveKitRoom, Participant};
 use crate::providers::mux::LiveStream;
 use crate::service::credentials::{Access, Credentials, SetAside};
-use crate::service::pod::PodSeen;
+use crate::service::pod::{PodSeen, RecordedPod};
 use crate::service::stream_key::KeptKey;
 use crate::world::{CompositorError, PodEndpoint};
 use memorialstream_compositor_protocol::CompositorStatus;
@@ -34,6 +34,8 @@ pub struct Observed {
     pub egresses: Seen<Vec<Egress>>,
     /// Our pods.
     pub pods: Vec<PodSeen>,
+    /// Whether the pod that status records is there.
+    pub recorded_pod: RecordedPod,
     /// What the newest pod says.
     pub compositor: Option<Result<CompositorStatus, CompositorError>>,
     /// Who is in our room, where something depends on it.

@@ -107,8 +107,15 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
         return Ok(Action::requeue(LOOK));
     };
     let mut memory = context.memories.of(&identity);
-    let pass =
-        Pass { context, identity: &identity, object: &whole, desired: &desired, endpoint: &endpoint, now };
+    let pass = Pass {
+        context,
+        identity: &identity,
+        object: &whole,
+        desired: &desired,
+        endpoint: &endpoint,
+        incarnation: pod.incarnation,
+        now,
+    };
     // A newer TAKE does not wait for the answer to this one. What this one says is written down all the same: a GitOps tool
     // may take it away before the pod has answered.
     let (recorded, said) = tokio::join!(record(context, object, &whole), async {
@@ -133,6 +140,7 @@ struct Pass<'a> {
     object: &'a MemorialStream,
     desired: &'a Desired,
     endpoint: &'a PodEndpoint,
+    incarnation: i64,
     now: Timestamp,
 }
 
@@ -215,7 +223,7 @@ impl Pass<'_> {
             Ok(json) => json,
             Err(error) => return tracing::error!(%error, "the boot document cannot be written"),
         };
-        let secret = pod::boot_secret(self.object, json, &self.endpoint.bearer_token);
+        let secret = pod::boot_secret(self.object, json, &self.endpoint.bearer_token, self.incarnation);
         if let Err(error) = self.context.world.secrets.apply_secret(secret).await {
             tracing::warn!(%error, object = %self.identity, "the boot Secret was not renewed");
         }

@@ -12,6 +12,7 @@ pub enum Site {
     PublishEvent,
     ReadSecret,
     ApplySecret,
+    GetPod,
     CreatePod,
     DeletePod,
     Whoami,
@@ -50,13 +51,14 @@ pub enum Party {
 }
 
 impl Site {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::SetFinalizer,
         Self::WriteStatus,
         Self::WriteProgram,
         Self::PublishEvent,
         Self::ReadSecret,
         Self::ApplySecret,
+        Self::GetPod,
         Self::CreatePod,
         Self::DeletePod,
         Self::Whoami,
@@ -91,6 +93,7 @@ impl Site {
             | Self::PublishEvent
             | Self::ReadSecret
             | Self::ApplySecret
+            | Self::GetPod
             | Self::CreatePod
             | Self::DeletePod => Party::Kubernetes,
             Self::Whoami
@@ -121,6 +124,7 @@ impl Site {
         !matches!(
             self,
             Self::ReadSecret
+                | Self::GetPod
                 | Self::Whoami
                 | Self::ListStreams
                 | Self::GetStream

@@ -35,13 +35,26 @@ impl Pods for KubernetesPods {
         self.cache.state().into_iter().filter(ours).collect()
     }
 
+    async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, KubernetesError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        bounded(api.get_opt(name)).await
+    }
+
     async fn create_pod(&self, pod: Pod) -> Result<(), KubernetesError> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         let parameters = PostParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PostParams::default() };
         match bounded(api.create(&parameters, &pod)).await {
-            // Names are never used twice, so one that exists is ours from a pass whose record was lost.
-            Ok(_) | Err(KubernetesError::Conflict) => Ok(()),
+            Ok(_) => Ok(()),
+            // A create whose answer was lost; or somebody else's pod.
+            Err(KubernetesError::Conflict) => {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                let existing = bounded(api.get(&name)).await?;
+                if existing.metadata.owner_references == pod.metadata.owner_references {
+                    return Ok(());
+                }
+                Err(KubernetesError::Refused(format!("pod {namespace}/{name} exists and is not ours")))
+            }
             Err(error) => Err(error),
         }
     }

@@ -452,7 +452,7 @@ impl Pass<'_> {
         status.mux.as_ref().is_none_or(|mux| mux.stream_id.is_none() && mux.creating.is_none())
             && status.room.as_ref().is_none_or(|room| room.name.is_none() && self.stays_deleted(room))
             && !broadcast_under_way(status)
-            && self.observed.pods.is_empty()
+            && self.pods_are_gone()
     }
 
     /// Plans an action unless its effect failed and is left alone for now.

@@ -24,7 +24,7 @@ pub fn describe(
     now: Timestamp,
 ) -> MemorialStreamStatus {
     let mut status = plan.status.clone();
-    let view = View { object, observed, plan, status: &plan.status };
+    let view = View { object, observed, plan, status: &plan.status, now };
     let statements = view.statements(now);
     let generation = object.metadata.generation;
     status.observed_generation = generation;
@@ -85,6 +85,7 @@ struct View<'a> {
     observed: &'a Observed,
     plan: &'a Plan,
     status: &'a MemorialStreamStatus,
+    now: Timestamp,
 }
 
 impl View<'_> {

@@ -10,7 +10,7 @@ use crate::providers::mux::LiveStreamStatus;
 use crate::providers::{ErrorClass, ProviderError};
 use crate::service::credentials::{Access, SetAside};
 use crate::service::desired::Why;
-use crate::service::pod;
+use crate::service::pod::{self, PodSeen, RecordedPod};
 use crate::world::CompositorError;
 
 impl View<'_> {
@@ -135,14 +135,27 @@ impl View<'_> {
 
     pub(super) fn compositor(&self) -> Statement {
         let kind = Kind::CompositorReady;
-        if !self.runs() {
-            return Statement::not_requested(kind);
-        }
         let no = |reason: Reason, message: String| Statement::new(kind, false, reason, message);
+        let hanging = self.observed.pods.iter().find(|pod| pod.hangs(self.now));
+        if !self.runs() {
+            return hanging.map_or_else(
+                || Statement::not_requested(kind),
+                |pod| no(Reason::PodHanging, pod_hangs(pod)),
+            );
+        }
         if let Some(backoff) = self.backoff(kind, Part::Pod) {
             return backoff;
         }
         let Some(pod) = pod::in_use(&self.observed.pods) else {
+            if let Some(ending) = self.observed.pods.iter().find(|pod| pod.deleting && !pod.hangs(self.now)) {
+                let message =
+                    format!("compositor pod {} is ending; the next one is made once it is gone", ending.name);
+                return no(Reason::Creating, message);
+            }
+            if self.observed.recorded_pod == RecordedPod::Unknown {
+                let message = "the API server does not say whether the compositor pod is there";
+                return no(Reason::Creating, message.into());
+            }
             return no(Reason::Creating, "the compositor pod is being created".into());
         };
         if let Some((reason, message)) = &pod.complaint {
@@ -168,6 +181,16 @@ impl View<'_> {
             _ => no(Reason::Starting, format!("pod {} is starting", pod.name)),
         }
     }
+}
+
+/// What a person can do about a pod that is not confirmed to be gone.
+fn pod_hangs(pod: &PodSeen) -> String {
+    let node = pod.node.as_deref().unwrap_or("no node");
+    format!(
+        "compositor pod {} on {node} was deleted and does not end: the kubelet there does not answer; the service goes on \
+         without it. If that node is gone for good, delete it, or the pod: kubectl delete pod {} --force",
+        pod.name, pod.name
+    )
 }
 
 /// A condition's reason must be one of ours: what the kubelet says stands in the message.

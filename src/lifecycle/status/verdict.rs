@@ -150,7 +150,7 @@ impl View<'_> {
         let holds = |kind: Kind| {
             said.iter().any(|statement| statement.kind == kind && statement.truth == Truth::True)
         };
-        let nothing_runs = self.observed.pods.is_empty()
+        let nothing_runs = self.observed.pods.iter().all(|pod| pod.hangs(self.now))
             && self.observed.rooms.known().is_some_and(|rooms| rooms.is_empty())
             && !broadcast_under_way(self.status)
             && self.status.ending_since.is_none();

@@ -22,6 +22,9 @@ pub const INCARNATION_LABEL: &str = "tributestream.com/incarnation";
 /// Annotation with the settings that a pod was made with.
 pub const SETTINGS_ANNOTATION: &str = "tributestream.com/settings";
 
+/// The key of the boot Secret that says for which incarnation it was written.
+pub(super) const INCARNATION_KEY: &str = "incarnation";
+
 /// What the operator's installation decides about compositor pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTemplate {
@@ -70,12 +73,18 @@ pub fn video(spec: &MemorialStreamSpec) -> protocol::Video {
 }
 
 /// The Secret from which the pod boots.
-pub fn boot_secret(object: &MemorialStream, boot_json: Vec<u8>, bearer_token: &protocol::Secret) -> Secret {
+pub fn boot_secret(
+    object: &MemorialStream,
+    boot_json: Vec<u8>,
+    bearer_token: &protocol::Secret,
+    incarnation: i64,
+) -> Secret {
     Secret {
         metadata: object_metadata(object, secret_name(object.metadata.name.as_deref().unwrap_or(""))),
         data: Some(BTreeMap::from([
             (protocol::BOOT_FILE.to_owned(), ByteString(boot_json)),
             (protocol::BEARER_TOKEN_FILE.to_owned(), ByteString(bearer_token.reveal().as_bytes().to_vec())),
+            (INCARNATION_KEY.to_owned(), ByteString(incarnation.to_string().into_bytes())),
         ])),
         ..Secret::default()
     }

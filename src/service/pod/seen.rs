@@ -1,11 +1,13 @@
 //! What matters of the pods that exist, and how to reach the one in use.
 
+use super::manifest::INCARNATION_KEY;
 use super::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
 use crate::api::MemorialStream;
 use crate::providers::Secret;
 use crate::service::Identity;
-use crate::world::{PodEndpoint, World};
+use crate::world::{KubernetesError, PodEndpoint, World};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_compositor_protocol::BEARER_TOKEN_FILE;
 
 /// One of our pods.
@@ -29,13 +31,42 @@ pub struct PodSeen {
     pub complaint: Option<(String, String)>,
     /// The settings that it was made with; a difference is drift.
     pub settings: String,
+    /// Not under the name that status records: never contacted, and deleted.
+    pub stray: bool,
+    /// The node that it was given to.
+    pub node: Option<String>,
+    /// Being deleted: when its grace ends.
+    pub gone_by: Option<Timestamp>,
 }
+
+/// How long after its grace a pod that is being deleted may still be there. After that the kubelet of its node is taken
+/// for dead: nothing waits for that pod any more.
+const HANGS_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 impl PodSeen {
     /// It runs, or may yet run.
     pub fn runs(&self) -> bool {
         !self.deleting && !self.finished
     }
+
+    /// Its deletion does not come to an end: nobody on its node confirms it.
+    pub fn hangs(&self, now: Timestamp) -> bool {
+        self.gone_by.is_some_and(|by| now.duration_since(by) > HANGS_AFTER)
+    }
+}
+
+/// Whether the pod that status records is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordedPod {
+    /// It is among the pods that were seen, or none is recorded.
+    #[default]
+    Seen,
+    /// Past the cache too there is no pod of that name.
+    Absent,
+    /// The pod of that name is somebody else's.
+    Taken,
+    /// The cache does not show it, and the API server did not say.
+    Unknown,
 }
 
 impl From<&Pod> for PodSeen {
@@ -65,6 +96,9 @@ impl From<&Pod> for PodSeen {
                 .and_then(|annotations| annotations.get(SETTINGS_ANNOTATION))
                 .cloned()
                 .unwrap_or_default(),
+            stray: false,
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            gone_by: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         }
     }
 }
@@ -89,20 +123,62 @@ fn complaint(pod: &Pod, containers: &[ContainerStatus]) -> Option<(String, Strin
         .map(|condition| ("Unschedulable".into(), condition.message.clone().unwrap_or_default()))
 }
 
-/// The pods of `object`, from the cache.
+/// The pods of `object`, from the cache. A label can be set by whoever may create a pod anywhere; ours are those in the
+/// object's namespace whose controller it is.
 pub fn pods_of(world: &World, object: &MemorialStream) -> Vec<PodSeen> {
-    world.pods.pods(object).iter().map(|pod| PodSeen::from(pod.as_ref())).collect()
+    world.pods.pods(object).iter().filter_map(|pod| ours(object, pod)).collect()
 }
 
-/// The pod in use: the newest of those that run.
+/// The same, and the pod that status records past the cache where the cache does not show it.
+pub async fn pods_and_recorded(world: &World, object: &MemorialStream) -> (Vec<PodSeen>, RecordedPod) {
+    let mut pods = pods_of(world, object);
+    let Some(name) = recorded(object).filter(|name| pods.iter().all(|pod| pod.name != **name)) else {
+        return (pods, RecordedPod::Seen);
+    };
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let recorded = match world.pods.pod(namespace, name).await {
+        Ok(Some(pod)) => match ours(object, &pod) {
+            Some(pod) => {
+                pods.push(pod);
+                RecordedPod::Seen
+            }
+            None => RecordedPod::Taken,
+        },
+        Ok(None) => RecordedPod::Absent,
+        Err(error) => {
+            tracing::warn!(%error, pod = name, "nobody can say whether the compositor pod is there");
+            RecordedPod::Unknown
+        }
+    };
+    (pods, recorded)
+}
+
+fn recorded(object: &MemorialStream) -> Option<&String> {
+    object.status.as_ref()?.compositor.as_ref()?.pod_name.as_ref()
+}
+
+/// What matters of a pod, if it is the object's.
+fn ours(object: &MemorialStream, pod: &Pod) -> Option<PodSeen> {
+    let (here, there) = (&object.metadata, &pod.metadata);
+    let owners = there.owner_references.as_deref().unwrap_or(&[]);
+    let owned =
+        owners.iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == here.uid.as_ref());
+    if !owned || there.namespace != here.namespace {
+        return None;
+    }
+    let seen = PodSeen::from(pod);
+    let stray = recorded(object) != Some(&seen.name);
+    Some(PodSeen { stray, ..seen })
+}
+
+/// The pod in use: the one that status records, while it runs.
 pub fn in_use(pods: &[PodSeen]) -> Option<&PodSeen> {
-    pods.iter().filter(|pod| pod.runs()).max_by_key(|pod| pod.incarnation)
+    pods.iter().find(|pod| pod.runs() && !pod.stray)
 }
 
-/// How to reach the newest running pod that has an address.
+/// How to reach the pod in use, once it has an address.
 pub async fn endpoint(world: &World, identity: &Identity, pods: &[PodSeen]) -> Option<PodEndpoint> {
-    let reachable = pods.iter().filter(|pod| pod.runs() && pod.ip.is_some());
-    let ip = reachable.max_by_key(|pod| pod.incarnation)?.ip.clone()?;
+    let ip = in_use(pods)?.ip.clone()?;
     let name = secret_name(&identity.name);
     match world.secrets.secret(&identity.namespace, &name).await {
         Ok(data) => {
@@ -113,5 +189,80 @@ pub async fn endpoint(world: &World, identity: &Identity, pods: &[PodSeen]) -> O
             tracing::warn!(%error, secret = name, "cannot read the compositor's bearer token");
             None
         }
+    }
+}
+
+/// The bearer token of an incarnation whose boot Secret was written already.
+///
+/// # Errors
+/// The Secret cannot be read.
+pub async fn kept_token(
+    world: &World,
+    identity: &Identity,
+    incarnation: i64,
+) -> Result<Option<Secret>, KubernetesError> {
+    let data = world.secrets.secret(&identity.namespace, &secret_name(&identity.name)).await?;
+    let incarnation = incarnation.to_string();
+    let data = data.filter(|data| data.get(INCARNATION_KEY).is_some_and(|kept| kept.reveal() == incarnation));
+    Ok(data.and_then(|mut data| data.remove(BEARER_TOKEN_FILE)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::MemorialStreamStatus;
+    use crate::api::status::CompositorStatus;
+    use crate::service::pod::{PodTemplate, pod, pod_name};
+
+    fn object(name: &str, uid: &str) -> MemorialStream {
+        let mut object = MemorialStream::new(name, Default::default());
+        object.metadata.namespace = Some("family".into());
+        object.metadata.uid = Some(uid.into());
+        let compositor = CompositorStatus {
+            pod_name: Some(pod_name(name, 2)),
+            incarnation: 2,
+            ..CompositorStatus::default()
+        };
+        object.status =
+            Some(MemorialStreamStatus { compositor: Some(compositor), ..MemorialStreamStatus::default() });
+        object
+    }
+
+    fn made(object: &MemorialStream, incarnation: i64) -> Pod {
+        let template = PodTemplate { image: "compositor:1".into(), image_pull_policy: "Never".into() };
+        let name = pod_name(object.metadata.name.as_deref().unwrap(), incarnation);
+        pod(object, &name, incarnation, &template)
+    }
+
+    #[test]
+    fn a_pod_is_ours_by_owner_and_namespace_and_in_use_under_its_recorded_name_only() {
+        let jane = object("jane-doe", "uid-1");
+        let recorded = made(&jane, 2);
+        assert_eq!(ours(&jane, &recorded).map(|pod| pod.stray), Some(false));
+
+        let mut elsewhere = made(&jane, 99);
+        elsewhere.metadata.namespace = Some("stranger".into());
+        assert_eq!(ours(&jane, &elsewhere), None, "another namespace");
+
+        let mut labelled = made(&jane, 2);
+        labelled.metadata.owner_references = None;
+        assert_eq!(ours(&jane, &labelled), None, "the label alone");
+
+        let mut of_another = made(&object("john-doe", "uid-2"), 2);
+        of_another.metadata.labels = recorded.metadata.labels.clone();
+        of_another.metadata.name = recorded.metadata.name.clone();
+        assert_eq!(ours(&jane, &of_another), None, "another owner");
+
+        let mut not_controlled = made(&jane, 2);
+        for owner in not_controlled.metadata.owner_references.iter_mut().flatten() {
+            owner.controller = None;
+        }
+        assert_eq!(ours(&jane, &not_controlled), None, "an owner that is not its controller");
+
+        let higher = ours(&jane, &made(&jane, 99)).unwrap();
+        assert!(higher.stray, "a higher incarnation that was never recorded");
+        let pods = [higher, ours(&jane, &recorded).unwrap()];
+        assert_eq!(in_use(&pods).map(|pod| pod.incarnation), Some(2));
+        assert_eq!(in_use(&pods[..1]), None);
     }
 }

@@ -20,6 +20,13 @@ impl Pods for Process {
         self.caches().pods.values().filter(|pod| label(pod).as_ref() == uid).cloned().collect()
     }
 
+    async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, KubernetesError> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let call =
+            self.through(Site::GetPod, name, CALL_TIMEOUT, |land| land.cluster.pods.get(&key).cloned());
+        Ok(call.await?.map(|pod| pod.as_ref().clone()))
+    }
+
     async fn create_pod(&self, pod: Pod) -> Result<(), KubernetesError> {
         let name = pod.metadata.name.clone().unwrap_or_default();
         let call = self.through(Site::CreatePod, &name, CALL_TIMEOUT, |land| {
