@@ -116,6 +116,8 @@ async fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let filter =
                 tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+            // At `warn` kube's client quotes answers whole that it cannot read, and logs hold no objects.
+            let filter = filter.add_directive("kube_client::client=error".parse()?);
             let ansi = std::io::stdout().is_terminal();
             tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).init();
             run::run(client().await?, settings(arguments)).await

@@ -171,6 +171,8 @@ reasons! {
     TooManySources,
     /// The compositor does not take the operator's bearer token.
     Unauthorized,
+    /// The operator cannot read the object.
+    Unreadable,
     /// Program names a camera that is not declared.
     UnknownCamera,
     /// No node takes the pod.

@@ -1,12 +1,18 @@
-//! Kubernetes: reads from shared caches, writes by server-side apply, each bounded in time.
+//! Kubernetes: reads from caches that both lanes share, writes by server-side apply, each bounded in time.
 
 mod objects;
 mod pods;
 mod secrets;
+mod stored;
+mod unreadable;
+mod watch;
 
 pub use objects::KubernetesObjects;
 pub use pods::KubernetesPods;
 pub use secrets::KubernetesSecrets;
+pub use stored::{Stored, Unreadable};
+pub use unreadable::report;
+pub use watch::{Kept, RELIST, Told, keep};
 
 use crate::world::KubernetesError;
 use k8s_openapi::api::core::v1::Namespace;
