@@ -73,6 +73,8 @@ reasons! {
     ErrImagePull,
     /// The room exists.
     Exists,
+    /// The operator has no permission: a RoleBinding is missing.
+    Forbidden,
     /// Nothing runs, as is wanted.
     Idle,
     /// The compositor's identity in the room was taken by somebody else.
@@ -147,6 +149,8 @@ reasons! {
     SecretKeyMissing,
     /// There is no Secret of that name.
     SecretNotFound,
+    /// A Secret that is to be written belongs to somebody else.
+    SecretNotOurs,
     /// The Secret could not be read.
     SecretNotRead,
     /// livekit-server is too old for the egress that is asked for.

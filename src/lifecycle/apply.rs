@@ -109,11 +109,13 @@ impl From<ProviderError> for ActionError {
 
 impl From<KubernetesError> for ActionError {
     fn from(error: KubernetesError) -> Self {
-        let class = match error {
-            KubernetesError::Refused(_) => FailureClass::Admission,
-            _ => FailureClass::Transient,
+        let (class, reason) = match error {
+            KubernetesError::Refused(_) => (FailureClass::Admission, Reason::KubernetesRefused),
+            KubernetesError::NotOurs(_) => (FailureClass::Admission, Reason::SecretNotOurs),
+            KubernetesError::Forbidden(_) => (FailureClass::Admission, Reason::Forbidden),
+            _ => (FailureClass::Transient, Reason::KubernetesRefused),
         };
-        Self { class, reason: Reason::KubernetesRefused, message: error.to_string(), certain: true }
+        Self { class, reason, message: error.to_string(), certain: true }
     }
 }
 

@@ -44,6 +44,8 @@ fn classify(error: kube::Error) -> KubernetesError {
     match error {
         kube::Error::Api(status) => match status.code {
             404 => KubernetesError::NotFound,
+            // A namespace that is being deleted refuses with 403 as well: that is no matter of permission.
+            403 if status.message.contains(" cannot ") => KubernetesError::Forbidden(status.message.clone()),
             409 => KubernetesError::Conflict,
             429 | 500.. => KubernetesError::Unavailable(status.message.clone()),
             _ => KubernetesError::Refused(status.message.clone()),
