@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use kube::Client;
+use memorialstream_operator::adapters::kubernetes::OptIn;
 use memorialstream_operator::api::crd::custom_resource_definition;
 use memorialstream_operator::api::reference;
 use memorialstream_operator::lifecycle::plan::Timings;
@@ -45,6 +46,12 @@ struct RunArguments {
     /// When compositor images are pulled: Always, IfNotPresent or Never.
     #[arg(long, env = "COMPOSITOR_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     compositor_image_pull_policy: String,
+    /// The ClusterRole that a RoleBinding gives in each namespace where the operator may use Secrets.
+    #[arg(long, env = "SECRETS_CLUSTER_ROLE", default_value = "memorialstream-namespace-secrets")]
+    secrets_cluster_role: String,
+    /// The operator's ServiceAccount, in the operator's namespace.
+    #[arg(long, env = "SERVICE_ACCOUNT", default_value = "memorialstream")]
+    service_account: String,
     /// Names this cluster in markers at the providers; absent: the UID of the namespace kube-system.
     #[arg(long, env = "CLUSTER_ID")]
     cluster_id: Option<String>,
@@ -148,6 +155,10 @@ async fn client() -> anyhow::Result<Client> {
 
 fn settings(arguments: RunArguments) -> Settings {
     Settings {
+        opt_in: OptIn {
+            cluster_role: arguments.secrets_cluster_role,
+            service_account: format!("{}:{}", arguments.secret.operator_namespace, arguments.service_account),
+        },
         default_secret: arguments.secret.into(),
         pod_template: PodTemplate {
             image: arguments.compositor_image,

@@ -3,7 +3,8 @@
 use crate::adapters::clock::SystemClock;
 use crate::adapters::compositor::CompositorClient;
 use crate::adapters::kubernetes::{
-    KubernetesObjects, KubernetesPods, KubernetesSecrets, RELIST, Stored, Told, cluster_id, keep, report,
+    KubernetesObjects, KubernetesPods, KubernetesSecrets, OptIn, RELIST, Stored, Told, cluster_id, keep,
+    report,
 };
 use crate::adapters::livekit::LiveKit;
 use crate::adapters::mux::Mux;
@@ -45,6 +46,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The Secret that is used when a MemorialStream names none.
     pub default_secret: DefaultSecret,
+    /// How a namespace lets the operator use its Secrets.
+    pub opt_in: OptIn,
     /// What compositor pods look like.
     pub pod_template: PodTemplate,
     /// Names the cluster in markers; absent: the UID of kube-system.
@@ -72,7 +75,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let world = World {
         clock: Arc::new(SystemClock),
         objects: Arc::new(KubernetesObjects::new(client.clone(), streams.clone(), changes)),
-        secrets: Arc::new(KubernetesSecrets::new(client.clone())),
+        secrets: Arc::new(KubernetesSecrets::new(client.clone(), Some(settings.opt_in))),
         pods: Arc::new(KubernetesPods::new(client.clone(), pods.clone())),
         mux: Arc::new(Mux::new(Arc::new(transport))),
         livekit: Arc::new(LiveKit::over_http()),

@@ -9,7 +9,7 @@ mod watch;
 
 pub use objects::KubernetesObjects;
 pub use pods::KubernetesPods;
-pub use secrets::KubernetesSecrets;
+pub use secrets::{KubernetesSecrets, OptIn};
 pub use stored::{Stored, Unreadable};
 pub use unreadable::report;
 pub use watch::{Kept, RELIST, Told, keep};

@@ -26,13 +26,30 @@ type Cache = HashMap<(String, String), (Instant, SecretData)>;
 #[derive(Clone)]
 pub struct KubernetesSecrets {
     client: Client,
+    opt_in: Option<OptIn>,
     cache: Arc<Mutex<Cache>>,
 }
 
+/// How a namespace lets the operator use its Secrets: a RoleBinding of this role for this account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptIn {
+    /// The ClusterRole.
+    pub cluster_role: String,
+    /// The operator's ServiceAccount, as `namespace:name`.
+    pub service_account: String,
+}
+
 impl KubernetesSecrets {
-    /// Secrets, read with this client.
-    pub fn new(client: Client) -> Self {
-        Self { client, cache: Arc::default() }
+    /// Secrets, read with this client. `opt_in`: what is said where that is not allowed.
+    pub fn new(client: Client, opt_in: Option<OptIn>) -> Self {
+        Self { client, opt_in, cache: Arc::default() }
+    }
+
+    fn explain(&self, error: KubernetesError, namespace: &str) -> KubernetesError {
+        match &self.opt_in {
+            Some(opt_in) => opt_in.explain(error, namespace),
+            None => error,
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -51,7 +68,7 @@ impl Secrets for KubernetesSecrets {
             return Ok(Some(data));
         }
         let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), namespace);
-        let found = bounded(api.get_opt(name)).await.map_err(|error| permitted(error, namespace))?;
+        let found = bounded(api.get_opt(name)).await.map_err(|error| self.explain(error, namespace))?;
         let Some(secret) = found else {
             self.cache().remove(&key);
             return Ok(None);
@@ -67,7 +84,7 @@ impl Secrets for KubernetesSecrets {
         let namespace = secret.metadata.namespace.clone().unwrap_or_default();
         let name = secret.metadata.name.clone().unwrap_or_default();
         let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), &namespace);
-        let existing = bounded(api.get_opt(&name)).await.map_err(|error| permitted(error, &namespace))?;
+        let existing = bounded(api.get_opt(&name)).await.map_err(|error| self.explain(error, &namespace))?;
         match existing {
             None => {
                 let parameters =
@@ -84,7 +101,7 @@ impl Secrets for KubernetesSecrets {
                 bounded(api.patch(&name, &parameters, &Patch::Apply(&secret))).await
             }
         }
-        .map_err(|error| permitted(error, &namespace))?;
+        .map_err(|error| self.explain(error, &namespace))?;
         self.cache().remove(&(namespace, name));
         Ok(())
     }
@@ -126,16 +143,18 @@ fn check_owner(existing: &KubernetesSecret, ours: &KubernetesSecret) -> Result<(
     }
 }
 
-/// Says how a person lets the operator in.
-fn permitted(error: KubernetesError, namespace: &str) -> KubernetesError {
-    match error {
-        KubernetesError::Forbidden(_) => KubernetesError::Forbidden(format!(
-            "the operator may not use Secrets in namespace {namespace}; let it: kubectl create rolebinding \
-             memorialstream-secrets --namespace {namespace} --clusterrole=OPERATOR-namespace-secrets \
-             --serviceaccount=OPERATOR-NAMESPACE:OPERATOR, with the release's name and namespace as docs/operations.md \
-             shows"
-        )),
-        error => error,
+impl OptIn {
+    /// Says how a person lets the operator in.
+    fn explain(&self, error: KubernetesError, namespace: &str) -> KubernetesError {
+        match error {
+            KubernetesError::Forbidden(_) => KubernetesError::Forbidden(format!(
+                "the operator may not use Secrets in namespace {namespace}; let it: kubectl create rolebinding {role} \
+                 --namespace {namespace} --clusterrole={role} --serviceaccount={account}",
+                role = self.cluster_role,
+                account = self.service_account,
+            )),
+            error => error,
+        }
     }
 }
 
@@ -167,6 +186,17 @@ mod tests {
         }
         assert!(matches!(refused(&of_a_deployment), KubernetesError::NotOurs(_)));
         assert!(matches!(refused(&KubernetesSecret::default()), KubernetesError::NotOurs(_)));
+    }
+
+    #[test]
+    fn a_namespace_that_did_not_opt_in_is_told_the_command() {
+        let opt_in =
+            OptIn { cluster_role: "ms-namespace-secrets".into(), service_account: "system:ms".into() };
+        let told = opt_in.explain(KubernetesError::Forbidden("cannot get".into()), "family").to_string();
+        let command = "kubectl create rolebinding ms-namespace-secrets --namespace family \
+                       --clusterrole=ms-namespace-secrets --serviceaccount=system:ms";
+        assert!(told.contains(command), "{told}");
+        assert_eq!(opt_in.explain(KubernetesError::Conflict, "family"), KubernetesError::Conflict);
     }
 
     #[test]
