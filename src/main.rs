@@ -8,7 +8,7 @@ use memorialstream_operator::api::crd::custom_resource_definition;
 use memorialstream_operator::api::reference;
 use memorialstream_operator::lifecycle::plan::Timings;
 use memorialstream_operator::run::{self, Settings};
-use memorialstream_operator::service::credentials::DefaultSecret;
+use memorialstream_operator::service::credentials::{AllowedEndpoints, DefaultSecret};
 use memorialstream_operator::service::pod::PodTemplate;
 use memorialstream_operator::token;
 use std::io::IsTerminal;
@@ -71,11 +71,19 @@ struct SecretArguments {
     /// The namespace of that Secret: the operator's own.
     #[arg(long, env = "POD_NAMESPACE", default_value = "memorialstream-system")]
     operator_namespace: String,
+    /// Hosts to which MUX_BASE_URL, MUX_RTMP_URL, MUX_PLAYBACK_BASE_URL and LIVEKIT_URL of other Secrets may lead: host,
+    /// host:port, *.suffix or * for all, with commas. What the operator's own Secret names is allowed too.
+    #[arg(long, env = "ALLOWED_ENDPOINTS", default_value = AllowedEndpoints::DEFAULT, value_parser = AllowedEndpoints::parse)]
+    allowed_endpoints: AllowedEndpoints,
 }
 
 impl From<SecretArguments> for DefaultSecret {
     fn from(arguments: SecretArguments) -> Self {
-        Self { namespace: arguments.operator_namespace, name: arguments.credentials_secret }
+        Self {
+            namespace: arguments.operator_namespace,
+            name: arguments.credentials_secret,
+            allowed_endpoints: arguments.allowed_endpoints,
+        }
     }
 }
 

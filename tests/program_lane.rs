@@ -6,7 +6,7 @@ mod only_a_pod;
 use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::program::{Context, Memories, reconcile};
-use memorialstream_operator::service::credentials::{CredentialsInUse, DefaultSecret};
+use memorialstream_operator::service::credentials::{AllowedEndpoints, CredentialsInUse, DefaultSecret};
 use only_a_pod::{Answer, OnlyAPod, live_object};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,11 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 fn lane(world: &Arc<OnlyAPod>) -> Context {
     Context {
         world: world.world(),
-        default_secret: DefaultSecret { namespace: "system".into(), name: "credentials".into() },
+        default_secret: DefaultSecret {
+            namespace: "system".into(),
+            name: "credentials".into(),
+            allowed_endpoints: AllowedEndpoints::parse("*").unwrap(),
+        },
         in_use: CredentialsInUse::default(),
         memories: Memories::default(),
     }

@@ -65,6 +65,8 @@ reasons! {
     EndAt,
     /// The broadcast is over.
     Ended,
+    /// An address in the Secret is not on the installation's list.
+    EndpointNotAllowed,
     /// The credentials belong to another Mux environment.
     EnvironmentChanged,
     /// The image is not on the node and must not be pulled.

@@ -101,6 +101,7 @@ pub async fn read_usable(
 fn reason(error: &CredentialsError) -> Reason {
     match error {
         CredentialsError::SecretNotFound(_) => Reason::SecretNotFound,
+        CredentialsError::EndpointNotAllowed { .. } => Reason::EndpointNotAllowed,
         CredentialsError::KeyMissing { .. } => Reason::SecretKeyMissing,
         CredentialsError::Kubernetes(KubernetesError::Forbidden(_)) => Reason::Forbidden,
         CredentialsError::Kubernetes(_) => Reason::SecretNotRead,
