@@ -233,6 +233,7 @@ pub struct ProgramStatus {
     pub observed_generation: Option<i64>,
     /// Cameras that are composited now; empty is the slate.
     #[serde(default)]
+    #[schemars(length(max = 9), inner(length(max = 63)))]
     pub sources: Vec<String>,
     /// For people: the cameras, or the slate's text.
     pub summary: String,

@@ -62,7 +62,12 @@ pub async fn observe(
     let state = desired(object, now).state;
     let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
     let looks_fast = busy || room_may_return(&status, now, timings);
-    let freshness = if looks_fast { timings.fast } else { timings.slow / 2 };
+    // An object is not let go on the word of an old list.
+    let freshness = match looks_fast {
+        _ if object.metadata.deletion_timestamp.is_some() => Duration::ZERO,
+        true => timings.fast,
+        false => timings.slow / 2,
+    };
     // A sender must not be started on the word of an old list. Without a pod that is ready none starts.
     let about_to_start = state == State::Live
         && !broadcast_under_way(&status)

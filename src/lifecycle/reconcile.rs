@@ -29,8 +29,17 @@ pub async fn reconcile(
     let memory = context.memories.of(&identity, object);
     let now = context.world.clock.now();
     let (object, news) = hear(context, object, now).await?;
-    let observed = observe(context, &identity, &object, &memory, now).await;
+    let mut observed = observe(context, &identity, &object, &memory, now).await;
     let plan = plan::plan(&identity, &object, &observed, now, &context.timings);
+    // What failed last and is not even due any more was done by a call that was not answered.
+    observed.backoffs.retain(|effect, backoff| {
+        let due = plan.actions.iter().any(|action| action.effect() == *effect);
+        let stands = due || !backoff.remaining.is_zero();
+        if !stands {
+            memory.failures.worked(*effect);
+        }
+        stands
+    });
     let described = status::describe(&object, &observed, &plan, now);
     // The record comes first: an intent that is not written down is a create that is never found again.
     let object = write(context, &object, &described, &plan.actions).await?;
@@ -56,6 +65,10 @@ pub async fn reconcile(
         Some(_) => Duration::from_secs(1),
         None => plan.requeue,
     };
+    // A back-off that is over is looked at, so that status does not go on telling of it.
+    let over =
+        observed.backoffs.values().map(|backoff| backoff.remaining).filter(|left| !left.is_zero()).min();
+    let requeue = over.map_or(requeue, |over| requeue.min(over + Duration::from_millis(50)));
     Ok(controller::Action::requeue(requeue))
 }
 

@@ -142,8 +142,12 @@ pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
 fn program(via: Via, observed: &Observed) -> Testimony {
     let compositor: &CompositorStatus = match &observed.compositor {
         Some(Ok(compositor)) => compositor,
-        // No pod answers: whether the last one's Program still runs is for the others to say.
-        Some(Err(_)) => return Testimony::Silent,
+        Some(Err(error)) => {
+            return Testimony::Against(
+                Reason::ProgramStalled,
+                format!("nobody can say whether Program runs: {error}"),
+            );
+        }
         None => {
             return Testimony::Against(
                 Reason::ProgramStalled,

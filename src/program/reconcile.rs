@@ -120,6 +120,7 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
     // may take it away before the pod has answered.
     let (recorded, said) = tokio::join!(record(context, object, &whole), async {
         tokio::select! {
+            biased;
             said = pass.look_and_send(&pod.name, &mut memory) => said.ok_or(LOOK),
             () = world.objects.superseded(object) => Err(Duration::ZERO),
         }

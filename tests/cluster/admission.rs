@@ -275,3 +275,34 @@ async fn sources_are_one_value_for_server_side_apply() {
     assert_eq!(synced.data["spec"]["program"]["sources"], json!(["wide"]), "a sync reverted a TAKE");
     support::delete_namespace(&namespace).await;
 }
+
+/// What a GitOps tool takes away is let through, for the operator holds it; a camera that Program shows is not, also where
+/// nothing in the spec says so any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_may_take_words_away_but_no_camera_that_is_shown() {
+    let _turn = turn().await;
+    let client = support::client().await;
+    let namespace = support::namespace(&client, "admission-sync").await;
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());
+    let both = json!([{"name": "lectern"}, {"name": "wide"}]);
+    let words = json!({"cameras": both, "state": "Live", "session": 3, "program": {"sources": ["wide"]}});
+    api.create(&PostParams::default(), &manifest("synced", words)).await.expect("create");
+    let merge = async |spec: Value| {
+        api.patch("synced", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await
+    };
+    let synced = merge(json!({"state": null, "session": null, "program": null})).await.expect("a sync");
+    assert_eq!(synced.data["spec"]["session"], json!(null));
+
+    let status =
+        json!({"status": {"said": {"session": 3}, "program": {"sources": ["wide"], "summary": "wide"}}});
+    api.patch_status("synced", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .expect("as the operator writes");
+    let mut wrong = Vec::new();
+    let refused = merge(json!({"cameras": [{"name": "lectern"}]})).await;
+    check(&mut wrong, "a camera that is shown", refused, "TAKE another camera first");
+    check(&mut wrong, "an earlier session", merge(json!({"session": 2})).await, "session only grows");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    merge(json!({"cameras": [{"name": "wide"}], "session": 4})).await.expect("one that is not shown may go");
+    support::delete_namespace(&namespace).await;
+}

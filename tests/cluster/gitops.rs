@@ -145,6 +145,9 @@ async fn flux_takes_nothing_from_an_object_that_git_marks_merge_however_often_it
     delete_namespace(&namespace).await;
 }
 
+/// The generation, the conditions, and what kstatus says of them and why.
+type Row = (i64, &'static [(&'static str, &'static str)], &'static str, &'static str);
+
 #[test]
 fn kstatus_reads_our_conditions_as_the_table_in_the_docs_says() {
     let condition = |kind: &str, status: &str| {
@@ -158,7 +161,7 @@ fn kstatus_reads_our_conditions_as_the_table_in_the_docs_says() {
         object["status"] = json!({"observedGeneration": 3, "conditions": conditions});
         object
     };
-    let table: [(i64, &[(&str, &str)], &str, &str); 8] = [
+    let table: [Row; 8] = [
         (
             3,
             &[("Ready", "True"), ("Reconciling", "False"), ("Stalled", "False")],

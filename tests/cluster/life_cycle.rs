@@ -62,8 +62,9 @@ async fn whole_life(stage: &Stage, via: Via) {
     assert!(stage.rooms(&uid).await.is_empty() && stage.pods(&uid).await.is_empty());
 
     service.ask(State::Live).await;
-    let refused = service.says(Kind::Stalled, "True", Some("SessionEnded")).await;
-    assert!(message(&refused, Kind::Stalled).contains("set spec.session to 2"), "{refused:?}");
+    let refused = service.says(Kind::Ready, "True", Some("SessionEnded")).await;
+    assert!(message(&refused, Kind::Ready).contains("set spec.session to 2"), "{refused:?}");
+    assert!(is(&refused, Kind::Stalled, "False", None), "it ended as it should: {refused:?}");
     assert!(stage.rooms(&uid).await.is_empty() && stage.pods(&uid).await.is_empty(), "nothing was started");
 
     service.patch(json!({"session": 2})).await;
@@ -185,7 +186,7 @@ async fn a_schedule_moves_a_service_and_a_pause_holds_it() {
     assert!(live.started_at.expect("started").0 >= now);
     // Ending is never held back by a pause.
     service.annotate("tributestream.com/paused", Some("true")).await;
-    service.says(Kind::Stalled, "True", Some("Paused")).await;
+    service.says(Kind::Ready, "True", Some("Paused")).await;
     service.patch(json!({"schedule": {"standbyAt": at(-60), "liveAt": at(-50), "endAt": at(-40)}})).await;
     let uid = service.get().await.metadata.uid.expect("a uid");
     service.until("Ended", |status| status.state == Some(State::Ended)).await;
@@ -194,7 +195,7 @@ async fn a_schedule_moves_a_service_and_a_pause_holds_it() {
     service.patch(json!({"state": "Standby", "session": 2})).await;
     service
         .until("the pause is told", |status| {
-            status.observed_generation.is_some() && is(status, Kind::Ready, "False", Some("Paused"))
+            status.observed_generation.is_some() && is(status, Kind::Ready, "True", Some("Paused"))
         })
         .await;
     assert!(stage.pods(&uid).await.is_empty(), "a paused service starts nothing");

@@ -2,6 +2,8 @@
 //! one lab for all of it.
 
 #[cfg(test)]
+mod absence;
+#[cfg(test)]
 mod admission;
 #[cfg(test)]
 mod bench;

@@ -17,7 +17,7 @@ const SUITE: &str = "trixie";
 /// Raised whenever the way the base is made changes, together with [`BASE_IMAGE`].
 const RECIPE: &str = "2";
 /// The same for the pause image.
-const PAUSE_RECIPE: &str = "1";
+pub const PAUSE_RECIPE: &str = "1";
 /// What the public slim image leaves out as well; it holds for every package that is installed later.
 const LEFT_OUT: [&str; 5] = [
     "path-exclude=/usr/share/doc/*",

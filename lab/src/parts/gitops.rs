@@ -2,11 +2,11 @@
 //! libraries. The demo does not need it, so it is built when it is first asked for.
 
 use super::find_program;
-use super::store::{build_if_missing, lock, run};
+use super::store::{Site, build_if_missing, lock};
 use crate::folders::Cache;
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 const NAME: &str = "gitops";
@@ -45,8 +45,8 @@ fn version() -> String {
     format!("{hash:016x}")
 }
 
-fn build(folder: &Path) -> Result<()> {
-    let module = folder.join("module");
+fn build(site: &Site) -> Result<()> {
+    let module = site.folder.join("module");
     fs::create_dir_all(&module).with_context(|| format!("make {}", module.display()))?;
     for (name, text) in MODULE {
         let path = module.join(name);
@@ -55,8 +55,8 @@ fn build(folder: &Path) -> Result<()> {
     let go = find_program("go").context("install Go 1.26 or later and put `go` on the PATH")?;
     let mut command = Command::new(go);
     // The flags of the Kubernetes parts: what those have compiled is not compiled again.
-    command.current_dir(&module).args(["build", "-ldflags", "-s -w", "-o"]).arg(folder.join(NAME)).arg(".");
-    run(&mut command)?;
+    command.current_dir(&module).args(["build", "-ldflags", "-s -w", "-o"]);
+    site.run(command.arg(site.folder.join(NAME)).arg("."))?;
     fs::remove_dir_all(&module).with_context(|| format!("remove {}", module.display()))
 }
 
@@ -64,6 +64,7 @@ fn build(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::parts::go::KUBERNETES;
+    use std::path::Path;
 
     #[test]
     fn the_module_is_built_with_the_kubernetes_that_the_lab_runs() {

@@ -49,12 +49,12 @@ enum Source {
     Module,
 }
 
-/// What holds a pod's namespaces; in a part of its own, because its image is built from it.
+/// What holds a pod's namespaces. It runs in an image only, and whoever builds that builds this.
 pub fn pause() -> Part {
     Part::of_one("pause", PAUSE, Source::Wrapper, "./pause")
 }
 
-/// All parts, the longest first; `kubectl` only where the machine has none.
+/// All parts that run on the machine, the longest first; `kubectl` only where the machine has none.
 pub fn parts() -> Vec<Part> {
     let program = |name, package| Program { name, package };
     let kubernetes = Part {
@@ -71,7 +71,6 @@ pub fn parts() -> Vec<Part> {
     };
     let livekit = "github.com/livekit/livekit-server/cmd/server";
     let mut parts = vec![
-        pause(),
         kubernetes,
         Part::of_one("helm", HELM, Source::Wrapper, "helm.sh/helm/v3/cmd/helm"),
         Part::of_one("livekit-server", LIVEKIT, Source::Module, livekit),

@@ -1,7 +1,7 @@
 //! What a lab's containerd starts with: the pause image and the foundations of this project's images, imported and
 //! unpacked once per machine. A lab links the files; nothing writes them, for containers have layers of their own.
 
-use super::base::pause_archive;
+use super::base::{PAUSE_IMAGE, PAUSE_RECIPE, pause_archive};
 use super::foundation::Foundation;
 use super::store::{self, Site, run};
 use crate::digest::sha256;
@@ -25,12 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// When a Containerfile cannot be read.
 pub fn folder(cache: &Cache) -> Result<PathBuf> {
-    Ok(cache.part(NAME, &version(cache)?))
+    Ok(cache.part(NAME, &version()?))
 }
 
 /// Differs whenever one of the images does.
-fn version(cache: &Cache) -> Result<String> {
-    let mut text = format!("{RECIPE}\n{}\n", pause_archive(cache).display());
+fn version() -> Result<String> {
+    let mut text = format!("{RECIPE}\n{PAUSE_IMAGE}\n{PAUSE_RECIPE}\n");
     for foundation in Foundation::ALL {
         text.push_str(&foundation.version()?);
     }
@@ -42,7 +42,7 @@ fn version(cache: &Cache) -> Result<String> {
 /// # Errors
 /// When an image cannot be built or imported.
 pub fn build_if_missing(cache: &Cache) -> Result<()> {
-    store::build_if_missing(cache, NAME, &version(cache)?, |site| build(cache, site))?;
+    store::build_if_missing(cache, NAME, &version()?, |site| build(cache, site))?;
     let kept = folder(cache)?;
     let parts = kept.parent().context("a part lies in a folder")?;
     for entry in fs::read_dir(parts).with_context(|| format!("list {}", parts.display()))? {

@@ -290,9 +290,14 @@ impl Pass<'_> {
         if on_air.status == Truth::True.as_str() {
             return None;
         }
-        let since = self.elapsed(&on_air.last_transition_time);
         let started = self.status.egress.as_ref().and_then(|egress| egress.started_at.as_ref());
-        Some(started.map_or(since, |started| since.min(self.elapsed(started))))
+        let since = &on_air.last_transition_time;
+        // A clock that went back left a time in the future: then the start alone counts.
+        Some(match started {
+            Some(started) if since.0 > self.now => self.elapsed(started),
+            Some(started) => self.elapsed(since).min(self.elapsed(started)),
+            None => self.elapsed(since),
+        })
     }
 }
 

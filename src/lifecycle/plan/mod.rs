@@ -65,7 +65,7 @@ impl Default for Timings {
             stop: Duration::from_secs(45),
             connect: Duration::from_secs(90),
             retry: Duration::from_secs(40),
-            room_return: Duration::from_secs(6),
+            room_return: Duration::from_secs(8),
             fast: Duration::from_secs(2),
             steady: Duration::from_secs(6),
             slow: Duration::from_secs(60),
@@ -233,6 +233,7 @@ pub fn plan(
         actions: Vec::new(),
         events: Vec::new(),
     };
+    pass.set_clocks_right();
     pass.decide();
     let requeue = pass.requeue();
     Plan { desired: pass.desired, actions: pass.actions, status: pass.status, events: pass.events, requeue }
@@ -336,6 +337,42 @@ impl Pass<'_> {
         }
     }
 
+    /// A wall clock that went back leaves times in the future behind; they would be waited for. What is in the future
+    /// began now.
+    fn set_clocks_right(&mut self) {
+        let now = self.now;
+        let latest = now.saturating_add(SignedDuration::from_secs(2)).unwrap_or(Timestamp::MAX);
+        let right = |time: &mut Time| {
+            if time.0 > latest {
+                *time = Time(now);
+            }
+        };
+        let status = &mut self.status;
+        let times = [
+            &mut status.standby_since,
+            &mut status.live_since,
+            &mut status.started_at,
+            &mut status.ending_since,
+        ];
+        times.into_iter().flatten().for_each(right);
+        if let Some(creating) = status.mux.as_mut().and_then(|mux| mux.creating.as_mut()) {
+            [Some(&mut creating.since), creating.absent_since.as_mut()].into_iter().flatten().for_each(right);
+        }
+        if let Some(deleted) = status.room.as_mut().and_then(|room| room.deleted_at.as_mut()) {
+            right(deleted);
+        }
+        if let Some(egress) = status.egress.as_mut() {
+            let times = [&mut egress.started_at, &mut egress.stopping_since, &mut egress.given_up_at];
+            times.into_iter().flatten().for_each(right);
+            if let Some(starting) = egress.starting.as_mut() {
+                [Some(&mut starting.since), starting.absent_since.as_mut()]
+                    .into_iter()
+                    .flatten()
+                    .for_each(right);
+            }
+        }
+    }
+
     /// Since when things last, and what was latched.
     fn keep_time(&mut self) {
         let now = Time(self.now);
@@ -372,7 +409,8 @@ impl Pass<'_> {
     fn latch_end(&mut self) {
         let session = session(&self.object.spec);
         let over = self.status.ended_session.is_some_and(|ended| ended >= session);
-        let was_live = self.status.live_session == Some(session);
+        // A sender that was started may have been seen by mourners, though we did not see it.
+        let was_live = self.status.live_session == Some(session) || broadcast_under_way(&self.status);
         let by_limit = matches!(self.desired.why, Why::LiveLimit | Why::EndAt);
         if self.desired.state != State::Ended || over || !(was_live || by_limit) {
             return;

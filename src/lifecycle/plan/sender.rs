@@ -238,7 +238,15 @@ impl Pass<'_> {
         }
         let answered = self.observed.egresses.known().is_some() || self.via() == Via::Compositor;
         let stopped = running.is_empty() && !own && !doubt && answered;
-        let overdue = self.elapsed(&since) > self.timings.farewell + self.timings.stop;
+        // Where LiveKit does not even answer, Mux is told the sooner to refuse what it sends.
+        let bound = if answered { self.timings.stop } else { self.timings.stop / 3 };
+        let just_began = self
+            .status
+            .egress
+            .as_ref()
+            .and_then(|egress| egress.stopping_since.as_ref())
+            .is_some_and(|since| self.elapsed(since) <= bound);
+        let overdue = self.elapsed(&since) > self.timings.farewell + bound && !just_began;
         if stopped || (overdue && !doubt) {
             self.note_stop(&running, own || !answered);
             return true;

@@ -88,6 +88,7 @@ impl RateLimiter {
                 Turn::Go => return,
                 Turn::Behind => changed.await,
                 Turn::Wait(wait) => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = tokio::time::sleep(wait) => {}
                 },

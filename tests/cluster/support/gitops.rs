@@ -2,7 +2,7 @@
 
 use memorialstream_lab::{Cache, LabDescription, Signal, gitops_program, send_signal};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;

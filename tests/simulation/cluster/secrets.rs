@@ -1,0 +1,61 @@
+//! Secrets, as the operator reaches them.
+
+use super::StoredSecret;
+use super::objects::CALL_TIMEOUT;
+use crate::faults::Site;
+use crate::process::Process;
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
+use memorialstream_operator::providers::Secret;
+use memorialstream_operator::world::{KubernetesError, SecretData, Secrets};
+
+/// As in the adapter: how long a Secret that was read is taken for granted, in milliseconds.
+const FRESHNESS: u64 = 15_000;
+
+#[async_trait]
+impl Secrets for Process {
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Option<SecretData>, KubernetesError> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let now = self.universe.land().now;
+        let known = self.secrets.lock().unwrap().get(&key).filter(|(at, _)| now < at + FRESHNESS).cloned();
+        if let Some((_, data)) = known {
+            return Ok(Some(data));
+        }
+        let call = self.through(Site::ReadSecret, name, CALL_TIMEOUT, |land| {
+            let stored = land.cluster.secrets.get(&key);
+            let data = stored.map(|stored| {
+                stored.data.iter().map(|(key, value)| (key.clone(), Secret::new(value.clone()))).collect()
+            });
+            (land.now, data)
+        });
+        let (at, data): (u64, Option<SecretData>) = call.await?;
+        let mut cache = self.secrets.lock().unwrap();
+        match &data {
+            Some(data) => cache.insert(key, (at, data.clone())),
+            None => cache.remove(&key),
+        };
+        Ok(data)
+    }
+
+    async fn apply_secret(&self, secret: KubernetesSecret) -> Result<(), KubernetesError> {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let key = (part(&secret.metadata.namespace), part(&secret.metadata.name));
+        let call = self.through(Site::ApplySecret, &key.1, CALL_TIMEOUT, |land| {
+            let owners = secret.metadata.owner_references.unwrap_or_default();
+            let owner = owners.into_iter().next().map(|owner| owner.uid);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let data = secret.data.unwrap_or_default();
+            let data = data.iter().map(|(key, value)| (key.clone(), text(&value.0))).collect();
+            land.secret_is_written(&key, owner.as_deref());
+            if land.cluster.terminating.contains(&key.0) && !land.cluster.secrets.contains_key(&key) {
+                return Err(KubernetesError::Refused("the namespace is being terminated".into()));
+            }
+            land.cluster.writes += 1;
+            land.cluster.secrets.insert(key.clone(), StoredSecret { data, owner });
+            Ok(())
+        });
+        let answer = call.await?;
+        self.secrets.lock().unwrap().remove(&key);
+        answer
+    }
+}

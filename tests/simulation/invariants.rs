@@ -1,0 +1,405 @@
+//! What must hold at each step of virtual time.
+
+use crate::bounds;
+use crate::cluster::Key;
+use crate::faults::Party;
+use crate::land::Land;
+use crate::viewer::Sight;
+use memorialstream_operator::api::conditions::{ConditionType, find};
+use memorialstream_operator::api::spec::State;
+use memorialstream_operator::providers::livekit::EgressStatus;
+use memorialstream_operator::service::pod::UID_LABEL;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// Every paid or visible create is preceded by its record.
+    RecordFirst,
+    OneStream,
+    OneSender,
+    OnePod,
+    UnwantedSender,
+    UnwantedPod,
+    UnwantedRoom,
+    /// Nothing of another UID, cluster or tenant is touched.
+    Foreign,
+    /// OnAir is True while mourners see no Program.
+    OnAirLies,
+    /// OnAir is False while they do.
+    OnAirDoubts,
+    /// Nobody is live again in an ended session.
+    EndedIsOver,
+    /// A session that was live and is over is marked so.
+    EndIsLatched,
+    /// Nothing is on air in fair weather for an object that wants it.
+    Dark,
+    /// A TAKE reaches the pod.
+    LateTake,
+    /// A secret leaves for where it does not belong.
+    Leak,
+    /// One object's trouble changes another's times.
+    Neighbour,
+    /// The world does not become what the manifest says.
+    Unstable,
+    /// A stable object is not left alone.
+    Restless,
+    /// After a deletion something is left that no record names.
+    Left,
+    /// A provider refused requests of ours with 429.
+    TooMany,
+    /// A stream takes ingest and nobody wants that.
+    OpenStream,
+    /// A stream is made for an object that is over.
+    NeedlessStream,
+    /// An egress is stopped while LiveKit still tries to reach Mux again.
+    Impatient,
+    /// A room's name means two rooms.
+    RoomReused,
+}
+
+/// One that did not hold.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub invariant: Invariant,
+    pub seed: u64,
+    /// Milliseconds of virtual time.
+    pub at: u64,
+    pub object: String,
+    pub words: String,
+}
+
+/// What is kept between steps.
+#[derive(Default)]
+pub struct Watch {
+    pub violations: Vec<Violation>,
+    pub secrets: Vec<String>,
+    since: BTreeMap<(Invariant, String), u64>,
+    told: BTreeSet<(Invariant, String)>,
+    ended: BTreeMap<String, i64>,
+    /// When what was first so, by UID.
+    pub milestones: BTreeMap<(String, &'static str), u64>,
+    pub passes: BTreeMap<Key, u64>,
+    /// An operator is up since then.
+    pub up_since: Option<u64>,
+    /// The caches are whole again since then.
+    pub caches_good_since: u64,
+    /// A start was in doubt, or its process died, last then.
+    pub doubt_at: Option<u64>,
+    /// Rooms that the operator deleted, by name, and the sid that it last made.
+    pub deleted_rooms: BTreeSet<String>,
+}
+
+impl Watch {
+    pub fn ended_session(&self, uid: &str) -> Option<i64> {
+        self.ended.get(uid).copied()
+    }
+
+    pub fn session_ended(&mut self, uid: &str, session: i64) {
+        let known = self.ended.entry(uid.to_owned()).or_insert(session);
+        *known = (*known).max(session);
+    }
+}
+
+impl Land {
+    pub fn violated(&mut self, invariant: Invariant, object: &str, words: impl Into<String>) {
+        if !self.watch.told.insert((invariant, object.to_owned())) {
+            return;
+        }
+        let words = words.into();
+        self.note(|| format!("VIOLATION {invariant:?} {object}: {words}"));
+        let (seed, at) = (self.seed, self.now);
+        self.watch.violations.push(Violation { invariant, seed, at, object: object.to_owned(), words });
+    }
+
+    /// Something bad lasts longer than it may.
+    fn lasts(&mut self, invariant: Invariant, object: &str, bad: bool, bound: u64, words: &str) {
+        if !bad && self.watch.since.is_empty() {
+            return;
+        }
+        let place = (invariant, object.to_owned());
+        if !bad {
+            self.watch.since.remove(&place);
+            return;
+        }
+        let now = self.now;
+        let since = *self.watch.since.entry(place).or_insert(now);
+        if now - since > bound {
+            self.violated(invariant, object, format!("{words} for {} s", (now - since) / 1000));
+        }
+    }
+
+    /// Nothing went wrong with calls to this party for a while.
+    fn is_fair(&self, party: Party) -> bool {
+        let silent = self.faults.silent.get(&party).is_some_and(|until| self.now < *until);
+        !silent && self.faults.last.get(&party).is_none_or(|last| self.now > last + 30_000)
+    }
+
+    /// All that must hold, now.
+    pub fn check(&mut self) {
+        self.follow_people();
+        let uids: Vec<String> = self.director.said.keys().cloned().collect();
+        let up = self.watch.up_since.is_some_and(|since| self.now > since + 5_000);
+        let kubernetes =
+            up && self.is_fair(Party::Kubernetes) && self.now > self.watch.caches_good_since + 5_000;
+        let mux = self.is_fair(Party::Mux);
+        let livekit = self.is_fair(Party::LiveKit);
+        for uid in uids {
+            let key = self.director.said[&uid].key.clone();
+            let wanted = self.wanted(&uid);
+            self.check_senders(&uid, &key, wanted, kubernetes && (mux || livekit));
+            self.check_pods(&uid, &key, wanted, kubernetes);
+            self.check_rooms(&uid, &key, wanted, kubernetes && livekit);
+            self.check_streams(&uid, &key, kubernetes && mux);
+            let all = kubernetes && mux && livekit && self.is_fair(Party::Pod);
+            let pods = kubernetes && livekit && self.is_fair(Party::Pod);
+            self.check_air(&uid, &key, wanted, (kubernetes, pods, all));
+            self.check_open_stream(&uid, &key, wanted, kubernetes && mux);
+            self.check_latch(&uid, &key, wanted, kubernetes && mux && livekit);
+            self.check_takes(&uid, &key, wanted, kubernetes && self.is_fair(Party::Pod));
+        }
+    }
+
+    /// Senders that run for an object: what reaches Mux, or tries to.
+    pub fn senders(&self, uid: &str) -> usize {
+        let egresses = self.livekit.values().flat_map(|server| server.egresses.values()).filter(|record| {
+            record.runs()
+                && record.uid.as_deref() == Some(uid)
+                && matches!(
+                    record.status,
+                    EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending
+                )
+        });
+        let pods = self.kubelet.containers.values().filter(|container| {
+            container.running && container.uid == uid && container.sender.destination.is_some()
+        });
+        egresses.count() + pods.count()
+    }
+
+    fn connected(&self, uid: &str) -> bool {
+        self.mux.values().flat_map(|one| one.connections.values()).any(|connection| connection.uid == uid)
+    }
+
+    fn check_senders(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        let senders = self.senders(uid);
+        if senders == 0 && self.watch.since.is_empty() {
+            return;
+        }
+        let gone = self.cluster.object(uid).is_none() && self.director.said[uid].deleted;
+        let words = "the object is gone and a sender of its runs";
+        self.lasts(Invariant::Left, &key.1, gone && senders > 0, bounds::TWO_SENDERS, words);
+        self.lasts(Invariant::OneSender, &key.1, senders > 1, bounds::TWO_SENDERS, "two senders run");
+        let unwanted = self.connected(uid) && wanted != State::Live && fair && !self.waits_for_pause(uid);
+        self.lasts(
+            Invariant::UnwantedSender,
+            &key.1,
+            unwanted,
+            bounds::UNWANTED_SENDER,
+            "a sender runs that nobody wants",
+        );
+    }
+
+    /// Pause holds what would change something, but for an end.
+    fn waits_for_pause(&self, uid: &str) -> bool {
+        self.director.said.get(uid).is_some_and(|said| {
+            said.paused && !said.deleted && !matches!(said.state, Some(State::Ended | State::Idle))
+        })
+    }
+
+    fn check_pods(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        let running = self
+            .kubelet
+            .containers
+            .values()
+            .filter(|one| one.uid == uid && one.running && one.pod.0 == key.0);
+        let running = running.count();
+        self.lasts(Invariant::OnePod, &key.1, running > 1, bounds::TWO_PODS, "two pods run");
+        let label = |pod: &k8s_openapi::api::core::v1::Pod| {
+            pod.metadata.labels.as_ref().and_then(|labels| labels.get(UID_LABEL)).map(String::as_str)
+                == Some(uid)
+        };
+        let pods = self
+            .cluster
+            .pods
+            .values()
+            .filter(|pod| label(pod) && pod.metadata.namespace.as_deref() == Some(&key.0));
+        let pods = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none()).count();
+        if pods > 3 {
+            self.violated(Invariant::OnePod, &key.1, format!("{pods} pods at once"));
+        }
+        let idle = !matches!(wanted, State::Live | State::Standby) && fair && !self.waits_for_pause(uid);
+        let bad = idle && pods > 0 && !self.kubelet.lost;
+        self.lasts(Invariant::UnwantedPod, &key.1, bad, bounds::UNWANTED_POD, "a pod runs that nobody wants");
+    }
+
+    fn check_rooms(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        let prefix = format!("memorial-{uid}-");
+        let open = self
+            .livekit
+            .values()
+            .flat_map(|server| server.rooms.keys())
+            .any(|name| name.starts_with(&prefix));
+        let idle = !matches!(wanted, State::Live | State::Standby) && fair && !self.waits_for_pause(uid);
+        self.lasts(
+            Invariant::UnwantedRoom,
+            &key.1,
+            idle && open,
+            bounds::UNWANTED_ROOM,
+            "a room is open that nobody wants",
+        );
+    }
+
+    pub fn streams(&self, uid: &str) -> usize {
+        let marker = marker(uid);
+        let streams = self.mux.values().flat_map(|one| one.model.streams());
+        streams.filter(|stream| !stream.deleted && stream.passthrough.as_deref() == Some(&*marker)).count()
+    }
+
+    fn check_streams(&mut self, uid: &str, key: &Key, fair: bool) {
+        // Counted only where one was made since the last time.
+        let made = self.coverage.actions.get("CreateStream").copied().unwrap_or(0);
+        if made < 2 || !self.now.is_multiple_of(8 * bounds::STEP) {
+            return;
+        }
+        let streams = self.streams(uid);
+        self.lasts(Invariant::OneStream, &key.1, streams > 1 && fair, bounds::DUPLICATE, "two streams exist");
+    }
+
+    fn check_open_stream(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        // Looked at now and then: all streams are gone through for it.
+        if !self.now.is_multiple_of(8 * bounds::STEP) {
+            return;
+        }
+        let idle = matches!(wanted, State::Idle | State::Ended) && fair && !self.waits_for_pause(uid);
+        let open = idle && self.secret_is_good(uid) && {
+            let marker = marker(uid);
+            self.mux.values().flat_map(|one| one.model.streams()).any(|stream| {
+                !stream.deleted
+                    && stream.status != "disabled"
+                    && stream.passthrough.as_deref() == Some(&*marker)
+            })
+        };
+        let words = "a stream takes ingest and nobody wants that";
+        self.lasts(Invariant::OpenStream, &key.1, open, bounds::OPEN_STREAM, words);
+    }
+
+    /// `fair`: Kubernetes; that, LiveKit and the pods; all.
+    fn check_air(&mut self, uid: &str, key: &Key, wanted: State, fair: (bool, bool, bool)) {
+        let (kubernetes, pods, all) = fair;
+        let sight = self.sight(key);
+        let status = self.cluster.objects.get(key).and_then(|object| object.status.as_ref());
+        let on_air = status
+            .and_then(|status| find(&status.conditions, ConditionType::OnAir))
+            .map(|one| one.status.clone());
+        let sees = sight == Sight::Program;
+        let now = self.now;
+        if sees {
+            self.watch.milestones.entry((uid.to_owned(), "seen")).or_insert(now);
+        }
+        let lies = kubernetes && on_air.as_deref() == Some("True") && !sees;
+        let words = format!("OnAir is True and mourners see {sight:?}");
+        self.lasts(Invariant::OnAirLies, &key.1, lies, bounds::ON_AIR_LIES, &words);
+        let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;
+        let lag = self.mux.values().map(|one| one.model.settings().list_lag_seconds).max().unwrap_or(0);
+        self.lasts(
+            Invariant::OnAirDoubts,
+            &key.1,
+            doubts,
+            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
+            "OnAir is False and mourners see Program",
+        );
+        // What was on air already needs no answer of Mux's.
+        let was_live = self.watch.milestones.contains_key(&(uid.to_owned(), "seen"));
+        let no_doubt = self.watch.doubt_at.is_none_or(|at| now > at + 150_000);
+        let possible = no_doubt && (all || pods && was_live) && self.can_be_on_air(uid);
+        let dark = possible && wanted == State::Live && !sees;
+        self.lasts(Invariant::Dark, &key.1, dark, bounds::DARK, "nothing is on air that could be");
+    }
+
+    /// There is a worker, a node and so on.
+    fn can_be_on_air(&self, uid: &str) -> bool {
+        let said = &self.director.said[uid];
+        let Some(object) = self.cluster.objects.get(&said.key) else { return false };
+        let via = object.spec.egress.as_ref().and_then(|egress| egress.via).unwrap_or_default();
+        let server = self.livekit.get(&said.account.livekit_url);
+        let ours = |id: &String| server.is_some_and(|server| server.egresses[id].uid.as_deref() == Some(uid));
+        let worker = server.is_some_and(|server| {
+            !server.too_old
+                && server.slow < 5_000
+                && server.workers.iter().any(|worker| worker.as_ref().is_none_or(ours))
+        });
+        let pod = !self.kubelet.lost
+            && !self.kubelet.full
+            && self.kubelet.complaint.is_none()
+            && self.kubelet.slow < 5_000;
+        let frozen = self
+            .kubelet
+            .containers
+            .values()
+            .any(|one| one.uid == uid && (one.frozen_since.is_some() || one.hung_until > self.now));
+        let test = object.spec.mux.as_ref().and_then(|mux| mux.test).unwrap_or(false);
+        let works = via == memorialstream_operator::api::spec::Via::Compositor || worker;
+        pod && works && !frozen && !said.paused && !test && self.secret_is_good(uid)
+    }
+
+    fn secret_of(&self, uid: &str) -> Option<&crate::cluster::StoredSecret> {
+        let said = self.director.said.get(uid)?;
+        let object = self.cluster.objects.get(&said.key)?;
+        let place = match &object.spec.credentials_secret_ref {
+            Some(own) => (said.key.0.clone(), own.name.clone()),
+            None => (crate::operator::SYSTEM.0.to_owned(), crate::operator::SYSTEM.1.to_owned()),
+        };
+        self.cluster.secrets.get(&place)
+    }
+
+    /// Whether the Secret of an object says this now.
+    pub fn secret_names(&self, uid: &str, name: &str, value: &str) -> bool {
+        self.secret_of(uid).and_then(|secret| secret.data.get(name)).is_some_and(|found| found == value)
+    }
+
+    fn secret_is_good(&self, uid: &str) -> bool {
+        let account = &self.director.said[uid].account;
+        self.secret_names(uid, "MUX_TOKEN_ID", &account.token_id)
+            && self.secret_names(uid, "LIVEKIT_URL", &account.livekit_url)
+    }
+
+    fn check_latch(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        let said = &self.director.said[uid];
+        let (session, was_live, deleted) = (said.session, said.was_live, said.deleted);
+        let asked = said.state == Some(State::Ended) || said.live_from.is_some();
+        let over = wanted == State::Ended && asked && !deleted && was_live == Some(session) && fair;
+        let latched = self.watch.ended_session(uid).is_some_and(|ended| ended >= session);
+        self.lasts(
+            Invariant::EndIsLatched,
+            &key.1,
+            over && !latched,
+            bounds::END_IS_LATCHED,
+            "the session was live, is over and is not marked",
+        );
+        if over || deleted {
+            let now = self.now;
+            if !self.connected(uid) {
+                self.watch.milestones.entry((uid.to_owned(), "silent")).or_insert(now);
+            }
+        }
+    }
+
+    fn check_takes(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
+        let Some(object) = self.cluster.objects.get(key) else { return };
+        let generation = u64::try_from(object.metadata.generation.unwrap_or(0)).unwrap();
+        let now = self.now;
+        let behind = self.kubelet.containers.values().any(|one| {
+            let ours = one.uid == uid && one.pod.0 == key.0 && one.running && one.publishes;
+            ours && one.frozen_since.is_none()
+                && one.hung_until <= now
+                && one.document.as_ref().is_some_and(|document| document.generation < generation)
+        });
+        let bad =
+            behind && fair && matches!(wanted, State::Live | State::Standby) && self.secret_is_good(uid);
+        self.lasts(Invariant::LateTake, &key.1, bad, 8_000, "a change did not reach the pod");
+    }
+}
+
+fn marker(uid: &str) -> String {
+    format!("memorialstream/{}/{uid}", crate::operator::CLUSTER)
+}

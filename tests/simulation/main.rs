@@ -1,0 +1,57 @@
+//! The whole of both lanes in a deterministic simulation: the real code against models of the API server, the kubelet,
+//! the compositor, LiveKit and Mux, on virtual time, from one seed.
+
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod compositor;
+#[cfg(test)]
+mod coverage;
+#[cfg(test)]
+mod dice;
+#[cfg(test)]
+mod director;
+#[cfg(test)]
+mod enumerate;
+#[cfg(test)]
+mod environment;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod happy;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod known;
+#[cfg(test)]
+mod kubelet;
+#[cfg(test)]
+mod land;
+#[cfg(test)]
+mod livekit;
+#[cfg(test)]
+mod livekit_api;
+#[cfg(test)]
+mod mux;
+#[cfg(test)]
+mod neighbours;
+#[cfg(test)]
+mod operator;
+#[cfg(test)]
+mod probes;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod transitions;
+#[cfg(test)]
+mod viewer;
+#[cfg(test)]
+mod witness;

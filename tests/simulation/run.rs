@@ -1,0 +1,346 @@
+//! A stage: the land, one operator on it, and time that passes step by step.
+
+use crate::bounds;
+use crate::cluster::Key;
+use crate::coverage::Coverage;
+use crate::director::{Account, spec};
+use crate::invariants::{Invariant, Violation};
+use crate::land::{Land, Universe};
+use crate::livekit::LiveKitServer;
+use crate::mux::MuxEnvironment;
+use crate::operator::{Operator, SYSTEM};
+use memorialstream_mux_model::Settings;
+use memorialstream_operator::api::MemorialStreamStatus;
+use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
+use memorialstream_operator::api::spec::{State, Via};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+/// The operator's own accounts.
+pub const LIVEKIT: &str = "wss://livekit.example";
+pub const TOKEN: &str = "token-a";
+/// A tenant's.
+pub const LIVEKIT_B: &str = "wss://livekit-b.example";
+pub const TOKEN_B: &str = "token-b";
+
+/// What only a person can mend.
+const TERMINAL: [&str; 3] = ["EnvironmentChanged", "LiveKitChanged", "SlugTaken"];
+
+pub struct Stage {
+    pub universe: Arc<Universe>,
+    operator: Option<Operator>,
+    processes: u32,
+    restart_at: u64,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub coverage: Coverage,
+    pub hash: u64,
+    pub lines: Vec<String>,
+    pub points: u64,
+    /// Passes until all was stable.
+    pub passes: u64,
+    pub now: u64,
+}
+
+/// Runs one simulation on a runtime of its own, whose time is the simulation's.
+pub fn simulate<F: Future<Output = Stage>>(seed: u64, body: impl FnOnce(Stage) -> F) -> Outcome {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let stage = body(Stage::new(seed)).await;
+        let mut land = stage.land();
+        land.coverage.struck = land.faults.struck.clone();
+        land.coverage.called = land.faults.called.clone();
+        Outcome {
+            violations: land.watch.violations.clone(),
+            coverage: land.coverage.clone(),
+            hash: land.log.hash(),
+            lines: std::mem::take(&mut land.log.lines),
+            points: land.faults.point,
+            passes: 0,
+            now: land.now,
+        }
+    })
+}
+
+/// The object that most runs are about.
+pub fn jane() -> Key {
+    ("default".to_owned(), "jane".to_owned())
+}
+
+pub const JANE: &str = "uid-1";
+
+pub fn operators_account() -> Account {
+    Account { token_id: TOKEN.into(), livekit_url: LIVEKIT.into() }
+}
+
+impl Stage {
+    fn new(seed: u64) -> Self {
+        let universe = Universe::new(seed);
+        {
+            let mut land = universe.land();
+            land.kubelet.protocol = memorialstream_compositor_protocol::PROTOCOL_VERSION;
+            let credentials = |token: &str, livekit: &str| {
+                [
+                    ("LIVEKIT_URL", livekit.to_owned()),
+                    ("LIVEKIT_API_KEY", format!("key-{token}")),
+                    ("LIVEKIT_API_SECRET", format!("secret-of-livekit-for-{token}-0123456789")),
+                    ("MUX_TOKEN_ID", token.to_owned()),
+                    ("MUX_TOKEN_SECRET", format!("secret-of-mux-for-{token}")),
+                ]
+            };
+            for (token, livekit, place) in [(TOKEN, LIVEKIT, SYSTEM), (TOKEN_B, LIVEKIT_B, ("tenant", "own"))]
+            {
+                let pairs = credentials(token, livekit);
+                let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, &**value)).collect();
+                land.make_secret(place, &pairs);
+                land.director.mux_secrets.insert(token.to_owned(), pairs[4].1.to_owned());
+                let server = LiveKitServer::new(pairs[1].1, pairs[2].1, 2);
+                land.livekit.insert(livekit.to_owned(), server);
+                let environment = MuxEnvironment::new(&land, token, pairs[4].1, Settings::default());
+                land.mux.insert(token.to_owned(), environment);
+            }
+        }
+        Self { universe, operator: None, processes: 0, restart_at: 0 }
+    }
+
+    pub fn land(&self) -> MutexGuard<'_, Land> {
+        self.universe.land()
+    }
+
+    /// The process that is up.
+    pub fn process(&self) -> Option<&Arc<crate::process::Process>> {
+        self.operator.as_ref().map(|operator| &operator.process)
+    }
+
+    /// Makes Jane's service.
+    pub fn make_jane(&self, state: State, via: Via) {
+        self.land().make(&jane(), JANE, spec(Some(state), via), operators_account(), None);
+    }
+
+    pub fn status(&self) -> MemorialStreamStatus {
+        self.land().cluster.status(&jane())
+    }
+
+    /// One step of time, in which everything goes on.
+    pub async fn step(&mut self) {
+        let now = self.land().now;
+        let dead = self.operator.as_ref().is_some_and(|operator| !operator.process.is_alive());
+        if dead && let Some(operator) = self.operator.take() {
+            operator.abort();
+            let mut land = self.land();
+            land.watch.up_since = None;
+            let wait = land.dice.between(500, 6_000);
+            drop(land);
+            self.restart_at = now + wait;
+        }
+        if self.operator.is_none() && now >= self.restart_at {
+            self.processes += 1;
+            self.operator = Some(Operator::start(&self.universe, self.processes));
+            self.land().watch.up_since = Some(now);
+        }
+        tokio::time::sleep(Duration::from_millis(bounds::STEP)).await;
+        let mut land = self.land();
+        land.pump(bounds::STEP);
+        land.check();
+    }
+
+    pub async fn pass_time(&mut self, milliseconds: u64) {
+        for _ in 0..milliseconds.div_ceil(bounds::STEP) {
+            self.step().await;
+        }
+    }
+
+    /// Waits for something; how long it took, or `None` when it did not come.
+    pub async fn until(&mut self, most: u64, mut is_so: impl FnMut(&mut Land) -> bool) -> Option<u64> {
+        let begin = self.land().now;
+        loop {
+            let now = self.land().now;
+            if is_so(&mut self.land()) {
+                return Some(now - begin);
+            }
+            if now - begin >= most {
+                return None;
+            }
+            self.step().await;
+        }
+    }
+
+    /// Waits until a state of Jane's is reached.
+    pub async fn reaches(&mut self, state: State, most: u64) -> Option<u64> {
+        self.until(most, |land| is_reached(land, &jane(), state)).await
+    }
+
+    /// Nothing more goes wrong; the world must become what the manifests say, and then nothing may move.
+    pub async fn settle(&mut self, quiet: u64) -> u64 {
+        self.land().heal();
+        self.land().hold_the_specs();
+        if let Some(process) = self.process() {
+            process.watches_are_good();
+        }
+        let calm_from = self.land().now;
+        let passes = |land: &Land| land.watch.passes.values().copied().max().unwrap_or(0);
+        let begin = passes(&self.land());
+        loop {
+            let done = self.land().unsettled();
+            let spent = passes(&self.land()) - begin;
+            let Some((key, words)) = done else { break };
+            let late = self.land().now - calm_from > 900_000;
+            if spent > bounds::PASSES_UNTIL_STABLE || late {
+                self.land().violated(Invariant::Unstable, &key.1, format!("after {spent} passes: {words}"));
+                return spent;
+            }
+            self.step().await;
+        }
+        let spent = passes(&self.land()) - begin;
+        if quiet == 0 {
+            return spent;
+        }
+        // What failed last may still be written down, and that it is over, too.
+        self.land().faults.rate = 0;
+        let last = self.land().faults.last.values().copied().max().unwrap_or(0);
+        let now = self.land().now;
+        self.pass_time((last + 140_000).saturating_sub(now).max(20_000)).await;
+        let before = self.land().moves();
+        let begin = passes(&self.land());
+        let most = self.land().now + quiet * 6_500;
+        while passes(&self.land()) - begin < quiet && self.land().now < most {
+            self.step().await;
+            let after = self.land().moves();
+            if after != before {
+                self.land().violated(Invariant::Restless, "all", format!("{before:?} became {after:?}"));
+                break;
+            }
+        }
+        spent
+    }
+}
+
+pub fn is_reached(land: &Land, key: &Key, state: State) -> bool {
+    let Some(object) = land.cluster.objects.get(key) else { return false };
+    let status = object.status.clone().unwrap_or_default();
+    status.state == Some(state)
+        && status.observed_generation == object.metadata.generation
+        && is_true(&status.conditions, ConditionType::Ready)
+}
+
+impl Land {
+    /// Whatever was broken is whole again, and nothing more breaks than a call now and then.
+    pub fn heal(&mut self) {
+        self.faults.calm();
+        self.cluster.secrets.extend(self.director.secrets.clone());
+        if self.kubelet.lost {
+            self.lose_node(false);
+        }
+        self.clock_step = 0;
+        self.ingest_down = false;
+        self.kubelet.full = false;
+        self.kubelet.complaint = None;
+        self.kubelet.slow = 0;
+        for container in self.kubelet.containers.values_mut() {
+            container.hung_until = 0;
+            container.frozen_since = None;
+        }
+        for server in self.livekit.values_mut() {
+            server.slow = 0;
+            server.too_old = false;
+            while server.workers.len() < 2 {
+                server.workers.push(None);
+            }
+        }
+        let uids: Vec<String> = self.director.said.keys().cloned().collect();
+        for uid in uids {
+            self.pause(&uid, false);
+        }
+        let impostor = ("evil".to_owned(), "impostor".to_owned());
+        let now = self.now;
+        self.kubelet.containers.remove(&impostor);
+        self.cluster.remove_pod(now, &impostor);
+        self.others_egresses_end();
+        self.note(|| "everything is whole again".into());
+    }
+
+    /// From now on neither people nor the time change what is wanted.
+    fn hold_the_specs(&mut self) {
+        let uids: Vec<String> = self.director.said.keys().cloned().collect();
+        for uid in uids {
+            let wanted = self.wanted(&uid);
+            self.say(&uid, |spec| {
+                spec.state = Some(wanted);
+                spec.schedule = None;
+                spec.limits = None;
+            });
+        }
+    }
+
+    /// What moves: writes, Events, and calls that change something.
+    fn moves(&self) -> (u64, u64, u64) {
+        (self.cluster.writes, self.cluster.events, self.coverage.actions.values().sum())
+    }
+
+    /// The first object that is not as its manifest says, and why.
+    pub fn unsettled(&mut self) -> Option<(Key, String)> {
+        let all: Vec<(String, Key)> =
+            self.director.said.iter().map(|(uid, said)| (uid.clone(), said.key.clone())).collect();
+        all.into_iter().find_map(|(uid, key)| self.differs(&uid, &key).map(|words| (key, words)))
+    }
+
+    fn differs(&mut self, uid: &str, key: &Key) -> Option<String> {
+        let wanted = self.wanted(uid);
+        let prefix = format!("memorial-{uid}-");
+        let rooms = self
+            .livekit
+            .values()
+            .flat_map(|one| one.rooms.keys())
+            .filter(|name| name.starts_with(&prefix))
+            .count();
+        let pods = self
+            .cluster
+            .pods
+            .values()
+            .filter(|pod| crate::cluster::owner(pod).as_deref() == Some(uid))
+            .count();
+        let (senders, streams) = (self.senders(uid), self.streams(uid));
+        let said = &self.director.said[uid];
+        let counted = format!("{streams} streams, {rooms} rooms, {pods} pods, {senders} senders");
+        let Some(object) =
+            self.cluster.objects.get(key).filter(|one| one.metadata.uid.as_deref() == Some(uid))
+        else {
+            return (!said.deleted || rooms + pods + senders + streams > 0)
+                .then(|| format!("gone, and there are {counted}"));
+        };
+        if said.deleted {
+            return Some(format!("it is not released; there are {counted}"));
+        }
+        let status = object.status.clone().unwrap_or_default();
+        let runs = usize::from(matches!(wanted, State::Live | State::Standby));
+        let sends = usize::from(wanted == State::Live);
+        let stalled = find(&status.conditions, ConditionType::Stalled).filter(|one| one.status == "True");
+        if stalled.is_some_and(|one| TERMINAL.contains(&&*one.reason)) {
+            return None;
+        }
+        // A stream that somebody deleted is not made again for what is over.
+        let stream_is_right = streams == 1 || wanted == State::Ended && streams == 0;
+        if !stream_is_right || (rooms, pods, senders) != (runs, runs, sends) {
+            return Some(format!("{wanted:?} is wanted, and there are {counted}: {:?}", status.message));
+        }
+        if status.state != Some(wanted) || status.observed_generation != object.metadata.generation {
+            return Some(format!(
+                "{wanted:?} is wanted and status says {:?}: {:?}",
+                status.state, status.message
+            ));
+        }
+        let ready = find(&status.conditions, ConditionType::Ready)
+            .map(|one| (one.status.clone(), one.reason.clone()));
+        let stalled = is_true(&status.conditions, ConditionType::Stalled);
+        if ready.as_ref().is_none_or(|(status, _)| status != "True") && !stalled {
+            return Some(format!("{wanted:?} is there, and Ready says {ready:?}"));
+        }
+        (wanted == State::Live && self.sight(key) != crate::viewer::Sight::Program)
+            .then(|| "mourners see no Program".to_owned())
+    }
+}
