@@ -31,7 +31,7 @@ reasons! {
     Active,
     /// Program shows what the spec asks for.
     Applied,
-    /// The boot document of the compositor cannot be written.
+    /// The boot document of the compositor cannot be written, or the pod cannot boot from it.
     BootDocument,
     /// Declared cameras have not joined.
     CamerasMissing,
