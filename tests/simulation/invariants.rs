@@ -38,8 +38,6 @@ pub enum Invariant {
     LateTake,
     /// A secret leaves for where it does not belong.
     Leak,
-    /// One object's trouble changes another's times.
-    Neighbour,
     /// The world does not become what the manifest says.
     Unstable,
     /// A stable object is not left alone.
