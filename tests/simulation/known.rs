@@ -25,6 +25,7 @@ pub const INVARIANTS: &[(Invariant, &[u32])] = &[
     (Invariant::OnePod, &[2]),
     (Invariant::OpenStream, &[10, 13, 14, 16]),
     (Invariant::RoomReused, &[23]),
+    (Invariant::TooMany, &[6]),
     (Invariant::Unstable, &[11, 301, 302]),
     (Invariant::UnwantedPod, &[11, 13, 14]),
     (Invariant::UnwantedRoom, &[10, 11, 14, 302]),

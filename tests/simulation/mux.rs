@@ -2,6 +2,7 @@
 
 use crate::cluster::Key;
 use crate::faults::{Fault, Site};
+use crate::invariants::Invariant;
 use crate::land::Land;
 use crate::process::{Broken, Process};
 use async_trait::async_trait;
@@ -161,7 +162,10 @@ impl Land {
         self.settle_mux(&token);
         let body = answer.body.as_ref().map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         if answer.status == 429 {
-            *self.coverage.refused.entry(token).or_default() += 1;
+            // A process that is new does not know what the one before has used up.
+            if self.crashed.is_empty() {
+                self.violated(Invariant::TooMany, &token, "Mux takes no more requests");
+            }
         }
         Answer { status: answer.status, retry_after: None, request_id: None, body }
     }
