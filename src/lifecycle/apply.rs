@@ -362,8 +362,11 @@ impl Pass<'_> {
             if let Err(error) = &answered {
                 tracing::debug!(%error, egress = id, "nobody can say whether the worker is there");
             }
+            let silent = matches!(answered, Ok(false));
             memory.beside.worker_answered(&id, answered.ok());
-            context.wake(reference);
+            if silent {
+                context.wake(reference);
+            }
         });
     }
 }
