@@ -3,7 +3,7 @@
 use super::shared::{PerCredentials, Shared};
 use crate::providers::ProviderError;
 use crate::providers::livekit::{
-    Egress, LiveKitApi, LiveKitClient, LiveKitCredentials, LiveKitRoom, ProgramEgress,
+    Egress, LiveKitApi, LiveKitClient, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress,
 };
 use crate::world;
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ struct Project {
     api: Arc<dyn LiveKitApi>,
     rooms: Shared<Vec<LiveKitRoom>>,
     egresses: Shared<Vec<Egress>>,
+    participants: PerCredentials<String, Shared<Vec<Participant>>>,
 }
 
 type Connect = dyn Fn(&LiveKitCredentials) -> Result<Arc<dyn LiveKitApi>, ProviderError> + Send + Sync;
@@ -51,6 +52,7 @@ impl LiveKit {
                 api: (self.connect)(credentials)?,
                 rooms: Shared::default(),
                 egresses: Shared::default(),
+                participants: PerCredentials::default(),
             })
         })
     }
@@ -65,6 +67,17 @@ impl world::LiveKit for LiveKit {
     ) -> Result<Arc<Vec<LiveKitRoom>>, ProviderError> {
         let project = self.project(credentials)?;
         project.rooms.get(freshness, project.api.rooms()).await
+    }
+
+    async fn participants(
+        &self,
+        credentials: &LiveKitCredentials,
+        room: &str,
+        freshness: Duration,
+    ) -> Result<Arc<Vec<Participant>>, ProviderError> {
+        let project = self.project(credentials)?;
+        let shared = project.participants.get(&room.to_owned(), || Ok(Shared::default()))?;
+        shared.get(freshness, project.api.participants(room)).await
     }
 
     async fn active_egresses(

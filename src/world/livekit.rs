@@ -1,7 +1,7 @@
 //! LiveKit.
 
 use crate::providers::ProviderError;
-use crate::providers::livekit::{Egress, LiveKitCredentials, LiveKitRoom, ProgramEgress};
+use crate::providers::livekit::{Egress, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,13 @@ pub trait LiveKit: Send + Sync {
         credentials: &LiveKitCredentials,
         freshness: Duration,
     ) -> Result<Arc<Vec<LiveKitRoom>>, ProviderError>;
+    /// Who is in a room; nobody in one that does not exist.
+    async fn participants(
+        &self,
+        credentials: &LiveKitCredentials,
+        room: &str,
+        freshness: Duration,
+    ) -> Result<Arc<Vec<Participant>>, ProviderError>;
     /// Every egress that is not over.
     async fn active_egresses(
         &self,

@@ -10,7 +10,9 @@ use memorialstream_compositor_protocol::{
 use memorialstream_operator::api::spec::{Camera, State};
 use memorialstream_operator::api::status::OwnedByProgram;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
-use memorialstream_operator::providers::livekit::{Egress, LiveKitCredentials, LiveKitRoom, ProgramEgress};
+use memorialstream_operator::providers::livekit::{
+    Egress, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress,
+};
 use memorialstream_operator::providers::mux::{
     Environment, LiveStream, LiveStreamUpdate, MuxCredentials, NewLiveStream,
 };
@@ -283,6 +285,14 @@ impl LiveKit for OnlyAPod {
         _: &LiveKitCredentials,
         _: Duration,
     ) -> Result<Arc<Vec<LiveKitRoom>>, ProviderError> {
+        unreachable!()
+    }
+    async fn participants(
+        &self,
+        _: &LiveKitCredentials,
+        _: &str,
+        _: Duration,
+    ) -> Result<Arc<Vec<Participant>>, ProviderError> {
         unreachable!()
     }
     async fn active_egresses(

@@ -12,5 +12,5 @@ mod token;
 pub use client::{LiveKitApi, LiveKitClient, LiveKitCredentials};
 pub use egress::{Egress, EgressStatus, ProgramEgress};
 pub use redact::redact;
-pub use room::{LiveKitRoom, Participant, Track, TrackKind, TrackSource};
+pub use room::{LiveKitRoom, Participant, ParticipantKind, Track, TrackKind, TrackSource};
 pub use token::{MAX_TOKEN_LIFETIME, TokenMinter};

@@ -28,6 +28,8 @@ pub struct Participant {
     pub identity: String,
     /// Chosen by LiveKit, new with each connection.
     pub sid: String,
+    /// What it is.
+    pub kind: ParticipantKind,
     /// What is published.
     pub tracks: Vec<Track>,
     /// Unix seconds.
@@ -37,10 +39,32 @@ pub struct Participant {
 impl From<proto::ParticipantInfo> for Participant {
     fn from(participant: proto::ParticipantInfo) -> Self {
         Self {
+            kind: participant.kind().into(),
             identity: participant.identity,
             sid: participant.sid,
             tracks: participant.tracks.into_iter().map(Track::from).collect(),
             joined_at: participant.joined_at,
+        }
+    }
+}
+
+/// What a participant is. LiveKit takes it from the token, which only the project's key can sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParticipantKind {
+    /// An app: ours and everybody's.
+    Standard,
+    /// The worker of an egress. Its identity is the id of the egress (`BuildEgressToken` of `livekit/protocol`).
+    Egress,
+    /// Another service of LiveKit's.
+    Other,
+}
+
+impl From<proto::participant_info::Kind> for ParticipantKind {
+    fn from(kind: proto::participant_info::Kind) -> Self {
+        match kind {
+            proto::participant_info::Kind::Standard => Self::Standard,
+            proto::participant_info::Kind::Egress => Self::Egress,
+            _ => Self::Other,
         }
     }
 }
@@ -103,4 +127,20 @@ pub enum TrackSource {
     ScreenShare,
     /// A screen's sound.
     ScreenShareAudio,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(kind: i32) -> ParticipantKind {
+        Participant::from(proto::ParticipantInfo { kind, ..proto::ParticipantInfo::default() }).kind
+    }
+
+    #[test]
+    fn the_worker_of_an_egress_is_told_from_an_app() {
+        assert_eq!(kind(proto::participant_info::Kind::Egress.into()), ParticipantKind::Egress);
+        assert_eq!(kind(proto::participant_info::Kind::Standard.into()), ParticipantKind::Standard);
+        assert_eq!(kind(proto::participant_info::Kind::Agent.into()), ParticipantKind::Other);
+    }
 }
