@@ -7,13 +7,15 @@ mod answer;
 mod client;
 mod http;
 mod limiter;
+mod queue;
 mod transport;
 mod types;
 
 pub use answer::Answer;
 pub use client::MuxClient;
 pub use http::MuxCredentials;
-pub use limiter::{Kind, Priority, Rate, RateLimiter, RateLimits};
+pub use limiter::{Kind, Later, RateLimiter, RateLimits};
+pub use queue::{Priority, Rate};
 #[cfg(test)]
 pub(super) use transport::http_client;
 pub use transport::{Call, HttpTransport, Transport};
