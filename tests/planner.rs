@@ -68,6 +68,20 @@ fn a_steady_state_does_nothing_and_says_nothing_new() {
 }
 
 #[test]
+fn a_service_at_rest_is_left_alone_for_minutes_unless_a_device_may_open_its_room_again() {
+    let mut model = Model::new(spec(State::Idle, Via::LiveKit));
+    model.settle();
+    let minutes = model.plan().requeue.as_secs() / 60;
+    assert!((7..=13).contains(&minutes), "{minutes}");
+    model.ask(State::Standby);
+    model.settle();
+    model.ask(State::Idle);
+    model.settle();
+    assert!(is_true(&model.status().conditions, ConditionType::Ready));
+    assert_eq!(model.plan().requeue.as_secs(), 60);
+}
+
+#[test]
 fn an_end_stops_the_sender_before_anything_else() {
     let mut model = Model::new(spec(State::Live, Via::LiveKit));
     model.settle();
@@ -333,6 +347,7 @@ fn a_second_stream_with_our_marker_is_never_used_and_goes() {
     let mut second = model.streams[0].clone();
     second.id = "second".into();
     model.streams.insert(0, second);
+    model.searches = true;
     model.settle();
     assert_eq!(model.streams.iter().map(|stream| stream.id.clone()).collect::<Vec<_>>(), [ours]);
 }

@@ -98,6 +98,19 @@ impl ProviderError {
         Self { provider, operation, class, message: one_line(&message.into()), cause: None }
     }
 
+    /// A question that waits for its answer longer than its asker does.
+    pub(crate) fn no_answer_yet(provider: Provider, operation: &'static str, class: ErrorClass) -> Self {
+        let message = format!(
+            "{provider} has not answered yet; it is slow, or the request waits for its turn at the rate limit"
+        );
+        Self::new(provider, operation, class, message)
+    }
+
+    /// A question whose asking came to an end without an answer.
+    pub(crate) fn cut_short(provider: Provider, operation: &'static str, class: ErrorClass) -> Self {
+        Self::new(provider, operation, class, format!("the call to {provider} was cut short"))
+    }
+
     pub(super) fn because(self, cause: Cause) -> Self {
         Self { cause: Some(cause), ..self }
     }

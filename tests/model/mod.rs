@@ -10,6 +10,7 @@ use memorialstream_operator::lifecycle::apply::{Outcome, settle};
 use memorialstream_operator::lifecycle::backoff::{Effect, Failure, FailureClass};
 use memorialstream_operator::lifecycle::context::Memory;
 use memorialstream_operator::lifecycle::in_flight::StartSeen;
+use memorialstream_operator::lifecycle::look::{StreamLook, look};
 use memorialstream_operator::lifecycle::observed::{Observed, Seen};
 use memorialstream_operator::lifecycle::plan::{Action, Plan, Timings, plan};
 use memorialstream_operator::lifecycle::status::describe;
@@ -20,6 +21,7 @@ use memorialstream_operator::providers::mux::{
 use memorialstream_operator::providers::{Cause, ErrorClass, Provider, ProviderError, Secret};
 use memorialstream_operator::service::Identity;
 use memorialstream_operator::service::credentials::Access;
+use memorialstream_operator::service::desired::desired;
 use memorialstream_operator::service::pod::{PodSeen, settings_fingerprint};
 use std::collections::HashMap;
 
@@ -57,6 +59,8 @@ pub struct Model {
     pub capacity: bool,
     /// How often devices still join a room again that was deleted under them, and open it by that.
     pub rejoins: usize,
+    /// All streams are searched for the marker in each pass, whatever it asks.
+    pub searches: bool,
     /// Starts that LiveKit was asked for.
     pub started: usize,
     memory: Memory,
@@ -86,6 +90,7 @@ impl Model {
             camera_missing: false,
             capacity: true,
             rejoins: 0,
+            searches: false,
             started: 0,
             memory: Memory::default(),
             left: Vec::new(),
@@ -152,7 +157,7 @@ impl Model {
         let status = self.status();
         let id = status.mux.as_ref().and_then(|mux| mux.stream_id.clone());
         let listed = |id: &String| self.hidden.get(id).is_none_or(|until| *until <= self.now);
-        let marked: Vec<LiveStream> =
+        let all_marked: Vec<LiveStream> =
             self.streams.iter().filter(|stream| listed(&stream.id)).cloned().collect();
         let named = status.egress.as_ref().and_then(|egress| egress.id.clone());
         let egresses: Vec<Egress> = self
@@ -165,6 +170,15 @@ impl Model {
             Seen::Known(self.streams.iter().find(|stream| stream.id == id).cloned())
         });
         let pod = self.pods.iter().any(|pod| pod.ready);
+        let backoffs = self.memory.failures.backoffs();
+        let state = desired(&self.object, self.now).state;
+        // A look on which nothing depends is never granted here: nothing may depend on it.
+        let (stream, marked) =
+            match look(&self.object, state, pod, &backoffs, self.now, &Timings::default()).stream {
+                StreamLook::No | StreamLook::Spare(_) => (Seen::NotAsked, Seen::NotAsked),
+                StreamLook::Search(_) => (Seen::NotAsked, Seen::Known(all_marked.clone())),
+                StreamLook::Now | StreamLook::OnAir { .. } | StreamLook::ById(_) => (stream, Seen::NotAsked),
+            };
         let known = Access::Granted {
             environment: Environment {
                 environment_id: "env".into(),
@@ -176,6 +190,7 @@ impl Model {
             livekit_url: "wss://livekit".into(),
             playback_base_url: "https://stream.example".into(),
         };
+        let marked = if self.searches { Seen::Known(all_marked) } else { marked };
         let refused = Access::Failed(error(Provider::Mux));
         Observed {
             cluster_id: "cluster".into(),
@@ -183,7 +198,7 @@ impl Model {
             set_aside: None,
             access: if fault == Fault::MuxDown { refused } else { known },
             stream: if mux_down { Seen::Failed(error(Provider::Mux)) } else { stream },
-            marked: if mux_down { Seen::Failed(error(Provider::Mux)) } else { Seen::Known(marked) },
+            marked: if mux_down { Seen::Failed(error(Provider::Mux)) } else { marked },
             rooms: if livekit_down {
                 Seen::Failed(error(Provider::LiveKit))
             } else {
@@ -197,7 +212,7 @@ impl Model {
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
             start: self.memory.start.seen(),
-            backoffs: self.memory.failures.backoffs(),
+            backoffs,
             credentials: None,
             endpoint: None,
         }

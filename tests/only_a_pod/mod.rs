@@ -242,10 +242,34 @@ impl Mux for OnlyAPod {
     async fn environment(&self, _: &MuxCredentials) -> Result<Environment, ProviderError> {
         unreachable!()
     }
-    async fn streams(&self, _: &MuxCredentials, _: Duration) -> Result<Arc<Vec<LiveStream>>, ProviderError> {
+    async fn active_streams(
+        &self,
+        _: &MuxCredentials,
+        _: Duration,
+    ) -> Result<Arc<Vec<LiveStream>>, ProviderError> {
         unreachable!()
     }
-    async fn stream(&self, _: &MuxCredentials, _: &str) -> Result<Option<LiveStream>, ProviderError> {
+    async fn stream(
+        &self,
+        _: &MuxCredentials,
+        _: &str,
+        _: Duration,
+    ) -> Result<Option<LiveStream>, ProviderError> {
+        unreachable!()
+    }
+    async fn spare_look(
+        &self,
+        _: &MuxCredentials,
+        _: &str,
+        _: Duration,
+    ) -> Option<Result<Option<LiveStream>, ProviderError>> {
+        unreachable!()
+    }
+    async fn all_streams(
+        &self,
+        _: &MuxCredentials,
+        _: Duration,
+    ) -> Result<Arc<Vec<LiveStream>>, ProviderError> {
         unreachable!()
     }
     async fn create_stream(
@@ -302,7 +326,12 @@ impl LiveKit for OnlyAPod {
     ) -> Result<Arc<Vec<Egress>>, ProviderError> {
         unreachable!()
     }
-    async fn egress(&self, _: &LiveKitCredentials, _: &str) -> Result<Option<Egress>, ProviderError> {
+    async fn egress(
+        &self,
+        _: &LiveKitCredentials,
+        _: &str,
+        _: Duration,
+    ) -> Result<Option<Egress>, ProviderError> {
         unreachable!()
     }
     async fn create_room(
