@@ -4,9 +4,9 @@ use super::backoff::Backoffs;
 use super::plan::{Timings, room_may_return};
 use crate::api::MemorialStream;
 use crate::api::conditions::{ConditionType, find, is_true};
-use crate::api::spec::{State, StreamDeletion};
+use crate::api::spec::{State, StreamDeletion, Via};
 use crate::api::{MemorialStreamStatus, Reason};
-use crate::service::desired::broadcast_under_way;
+use crate::service::desired::{broadcast_under_way, via};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ pub struct Look {
     pub stream: StreamLook,
     /// How fresh LiveKit's list of rooms must be.
     pub rooms: Duration,
-    /// How fresh LiveKit's list of egresses must be.
-    pub egresses: Duration,
+    /// How fresh LiveKit's list of egresses must be. Who sends without LiveKit may have no egress service to ask.
+    pub egresses: Option<Duration>,
 }
 
 /// What is asked about `object` at `now`, when `state` is wanted of it.
@@ -91,8 +91,11 @@ pub fn look(
     Look {
         stream,
         rooms: livekit,
-        // The second of two searches must not be answered as the first was.
-        egresses: if starting { livekit.min(timings.second_search / 2) } else { livekit },
+        egresses: match starting {
+            // The second of two searches must not be answered as the first was.
+            true => Some(livekit.min(timings.second_search / 2)),
+            false => (!rests || via(&object.spec, status) == Via::LiveKit).then_some(livekit),
+        },
     }
 }
 
@@ -225,8 +228,17 @@ mod tests {
         for state in [State::Idle, State::Ended] {
             let look = looked(&object(state, Reason::Disabled), state, false, &Backoffs::new());
             assert_eq!(look.stream, StreamLook::Spare(timings.idle));
-            assert_eq!((look.rooms, look.egresses), (timings.idle, timings.idle));
+            assert_eq!((look.rooms, look.egresses), (timings.idle, Some(timings.idle)));
         }
+    }
+
+    #[test]
+    fn an_egress_service_that_is_not_used_is_not_asked_by_what_is_at_rest() {
+        let mut idle = object(State::Idle, Reason::Disabled);
+        idle.spec.egress.get_or_insert_default().via = Some(Via::Compositor);
+        let egresses = |state| looked(&idle, state, false, &Backoffs::new()).egresses;
+        assert_eq!(egresses(State::Idle), None);
+        assert_eq!(egresses(State::Standby), Some(Timings::default().fast));
     }
 
     #[test]

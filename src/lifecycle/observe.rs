@@ -128,8 +128,9 @@ async fn egresses(
     identity: &Identity,
     credentials: &Credentials,
     status: &MemorialStreamStatus,
-    freshness: Duration,
+    freshness: Option<Duration>,
 ) -> Seen<Vec<Egress>> {
+    let Some(freshness) = freshness else { return Seen::NotAsked };
     let egress = status.egress.clone().unwrap_or_default();
     let active = match world.livekit.active_egresses(&credentials.livekit, freshness).await {
         Ok(active) => active,

@@ -173,12 +173,12 @@ impl Model {
         let backoffs = self.memory.failures.backoffs();
         let state = desired(&self.object, self.now).state;
         // A look on which nothing depends is never granted here: nothing may depend on it.
-        let (stream, marked) =
-            match look(&self.object, state, pod, &backoffs, self.now, &Timings::default()).stream {
-                StreamLook::No | StreamLook::Spare(_) => (Seen::NotAsked, Seen::NotAsked),
-                StreamLook::Search(_) => (Seen::NotAsked, Seen::Known(all_marked.clone())),
-                StreamLook::Now | StreamLook::OnAir { .. } | StreamLook::ById(_) => (stream, Seen::NotAsked),
-            };
+        let look = look(&self.object, state, pod, &backoffs, self.now, &Timings::default());
+        let (stream, marked) = match look.stream {
+            StreamLook::No | StreamLook::Spare(_) => (Seen::NotAsked, Seen::NotAsked),
+            StreamLook::Search(_) => (Seen::NotAsked, Seen::Known(all_marked.clone())),
+            StreamLook::Now | StreamLook::OnAir { .. } | StreamLook::ById(_) => (stream, Seen::NotAsked),
+        };
         let known = Access::Granted {
             environment: Environment {
                 environment_id: "env".into(),
@@ -207,7 +207,7 @@ impl Model {
             egresses: if livekit_down {
                 Seen::Failed(error(Provider::LiveKit))
             } else {
-                Seen::Known(egresses)
+                look.egresses.map_or(Seen::NotAsked, |_| Seen::Known(egresses))
             },
             pods: self.pods.clone(),
             compositor: pod.then(|| Ok(self.compositor())),
