@@ -2,6 +2,7 @@
 //! failure once.
 
 mod error;
+mod http;
 pub mod livekit;
 pub mod mux;
 mod transport;

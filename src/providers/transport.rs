@@ -119,7 +119,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn client() -> reqwest::Client {
-        crate::providers::mux::http_client().unwrap()
+        crate::providers::http::http_client().unwrap()
     }
 
     async fn failure(url: &str, repeat: Repeat) -> ProviderError {

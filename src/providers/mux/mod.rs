@@ -16,8 +16,6 @@ pub use client::MuxClient;
 pub use http::MuxCredentials;
 pub use limiter::{Kind, Later, RateLimiter, RateLimits};
 pub use queue::{Priority, Rate};
-#[cfg(test)]
-pub(super) use transport::http_client;
 pub use transport::{Call, HttpTransport, Transport};
 pub use types::{
     Asset, Environment, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,

@@ -2,16 +2,12 @@
 
 use super::answer::{Answer, retry_after};
 use super::http::MuxCredentials;
+use crate::providers::http::{bounded_body, http_client};
 use crate::providers::{ErrorClass, Interruption, Provider, ProviderError};
 use async_trait::async_trait;
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Client, Method, Url};
 use serde_json::Value;
-use std::sync::Arc;
 use std::time::Duration;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes. A page of 100 live streams has some 150,000.
-pub(super) const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
 /// One request, complete.
 #[derive(Clone, Debug)]
@@ -79,35 +75,6 @@ impl Transport for HttpTransport {
         let body = bounded_body(&mut response).await?;
         Ok(Answer { status, retry_after, remaining, request_id, body })
     }
-}
-
-/// The body, unless it is longer than any of Mux's: an endpoint that a tenant named must not fill our memory.
-async fn bounded_body(response: &mut Response) -> Result<Vec<u8>, Interruption> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Interruption::from(&error))? {
-        if body.len() + chunk.len() > LONGEST_BODY {
-            return Err(Interruption::TooLong { host: response.url().host_str().map(str::to_owned) });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image.
-pub(in crate::providers) fn http_client() -> std::result::Result<Client, Box<dyn std::error::Error>> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .user_agent(concat!("memorialstream-operator/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
 }
 
 #[cfg(test)]
