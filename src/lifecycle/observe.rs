@@ -18,6 +18,9 @@ use crate::world::World;
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
 
+/// How old the list of all streams may be in which duplicates are looked for.
+const SCAN: Duration = Duration::from_secs(600);
+
 /// Looks at everything that `object` depends on.
 pub async fn observe(
     context: &Context,
@@ -134,10 +137,10 @@ async fn streams(
     }
     let (mux, credentials) = (&world.mux, &credentials.mux);
     let id = status.mux.as_ref().and_then(|mux| mux.stream_id.as_deref()).unwrap_or_default();
+    let ours = |stream: &&LiveStream| stream.passthrough.as_deref() == Some(marker);
     let stream = match look {
         StreamLook::No => Seen::NotAsked,
         StreamLook::Search(freshness) => {
-            let ours = |stream: &&LiveStream| stream.passthrough.as_deref() == Some(marker);
             let all = mux.all_streams(credentials, freshness).await;
             let marked = all.map(|all| all.iter().filter(ours).cloned().collect::<Vec<_>>());
             return (Seen::NotAsked, marked.into());
@@ -145,7 +148,12 @@ async fn streams(
         StreamLook::Now => mux.stream(credentials, id, Duration::ZERO).await.into(),
         StreamLook::ById(freshness) => mux.stream(credentials, id, freshness).await.into(),
         StreamLook::Spare(freshness) => {
-            mux.spare_look(credentials, id, freshness).await.map_or(Seen::NotAsked, Seen::from)
+            let stream = mux.spare_look(credentials, id, freshness).await.map_or(Seen::NotAsked, Seen::from);
+            // A duplicate that a stale leader made goes with the next scan, which serves the whole environment.
+            let all = mux.all_streams(credentials, SCAN).await;
+            let marked =
+                all.map_or(Seen::NotAsked, |all| Seen::Known(all.iter().filter(ours).cloned().collect()));
+            return (stream, marked);
         }
         StreamLook::OnAir { list, own } => {
             let active = mux.active_streams(credentials, list).await;
