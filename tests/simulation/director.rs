@@ -7,7 +7,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_operator::api::MemorialStreamSpec;
 use memorialstream_operator::api::names::{PAUSED, camera_identity};
 use memorialstream_operator::api::spec::{
-    Camera, EgressSettings, Limits, Schedule, SecretReference, State, Via,
+    Camera, EgressSettings, Limits, Schedule, SecretReference, State, StreamDeletion, Via,
 };
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ pub struct Said {
     pub schedule: Option<Schedule>,
     pub limits: Limits,
     pub deleted: bool,
+    /// The stream outlives the object.
+    pub retains: bool,
     pub paused: bool,
     /// How often devices still join a room again that was deleted under them.
     pub rejoins: u32,
@@ -85,6 +87,8 @@ impl Land {
             schedule: spec.schedule.clone(),
             limits: spec.limits.clone().unwrap_or_default(),
             deleted: false,
+            retains: spec.deletion_policy.as_ref().and_then(|policy| policy.stream)
+                == Some(StreamDeletion::Retain),
             paused: false,
             rejoins: 0,
             devices: true,

@@ -312,7 +312,8 @@ impl Land {
         let Some(object) =
             self.cluster.objects.get(key).filter(|one| one.metadata.uid.as_deref() == Some(uid))
         else {
-            return (!said.deleted || rooms + pods + senders + streams > 0)
+            let kept = usize::from(said.retains);
+            return (!said.deleted || rooms + pods + senders > 0 || streams > kept)
                 .then(|| format!("gone, and there are {counted}"));
         };
         if said.deleted {

@@ -204,12 +204,19 @@ impl Land {
         Some(uid)
     }
 
+    /// Mux would let in who comes with this key.
+    fn takes(&self, key: &str) -> bool {
+        let now = self.time();
+        self.mux.values().any(|environment| environment.model.clone().publish(now, key, "a trial").is_ok())
+    }
+
     pub fn egress_is_stopped(&mut self, url: &str, id: &str) {
         let record = self.livekit.get(url).and_then(|server| server.egresses.get(id));
         let Some(record) = record else { return };
         let tries = record.runs()
             && record.connection.is_none()
-            && record.dropped_at.is_some_and(|at| self.now < at + 30_000);
+            && record.dropped_at.is_some_and(|at| self.now < at + 30_000)
+            && self.takes(record.url.rsplit('/').next().unwrap_or_default());
         match record.uid.clone() {
             None => self.violated(Invariant::Foreign, id, "an egress of somebody else's is stopped"),
             Some(uid) if tries && self.wanted(&uid) == State::Live => {
