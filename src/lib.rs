@@ -8,4 +8,5 @@ pub mod providers;
 pub mod run;
 pub mod service;
 pub mod token;
+pub mod watchdog;
 pub mod world;

@@ -3,11 +3,12 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use kube::Client;
+use memorialstream_operator::adapters::kubernetes::OptIn;
 use memorialstream_operator::api::crd::custom_resource_definition;
 use memorialstream_operator::api::reference;
 use memorialstream_operator::lifecycle::plan::Timings;
 use memorialstream_operator::run::{self, Settings};
-use memorialstream_operator::service::credentials::DefaultSecret;
+use memorialstream_operator::service::credentials::{AllowedEndpoints, DefaultSecret};
 use memorialstream_operator::service::pod::PodTemplate;
 use memorialstream_operator::token;
 use std::io::IsTerminal;
@@ -45,6 +46,12 @@ struct RunArguments {
     /// When compositor images are pulled: Always, IfNotPresent or Never.
     #[arg(long, env = "COMPOSITOR_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     compositor_image_pull_policy: String,
+    /// The ClusterRole that a RoleBinding gives in each namespace where the operator may use Secrets.
+    #[arg(long, env = "SECRETS_CLUSTER_ROLE", default_value = "memorialstream-namespace-secrets")]
+    secrets_cluster_role: String,
+    /// The operator's ServiceAccount, in the operator's namespace.
+    #[arg(long, env = "SERVICE_ACCOUNT", default_value = "memorialstream")]
+    service_account: String,
     /// Names this cluster in markers at the providers; absent: the UID of the namespace kube-system.
     #[arg(long, env = "CLUSTER_ID")]
     cluster_id: Option<String>,
@@ -64,11 +71,19 @@ struct SecretArguments {
     /// The namespace of that Secret: the operator's own.
     #[arg(long, env = "POD_NAMESPACE", default_value = "memorialstream-system")]
     operator_namespace: String,
+    /// Hosts to which MUX_BASE_URL, MUX_RTMP_URL, MUX_PLAYBACK_BASE_URL and LIVEKIT_URL of other Secrets may lead: host,
+    /// host:port, *.suffix or * for all, with commas. What the operator's own Secret names is allowed too.
+    #[arg(long, env = "ALLOWED_ENDPOINTS", default_value = AllowedEndpoints::DEFAULT, value_parser = AllowedEndpoints::parse)]
+    allowed_endpoints: AllowedEndpoints,
 }
 
 impl From<SecretArguments> for DefaultSecret {
     fn from(arguments: SecretArguments) -> Self {
-        Self { namespace: arguments.operator_namespace, name: arguments.credentials_secret }
+        Self {
+            namespace: arguments.operator_namespace,
+            name: arguments.credentials_secret,
+            allowed_endpoints: arguments.allowed_endpoints,
+        }
     }
 }
 
@@ -116,6 +131,8 @@ async fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Run(arguments) => {
             let filter =
                 tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+            // At `warn` kube's client quotes answers whole that it cannot read, and logs hold no objects.
+            let filter = filter.add_directive("kube_client::client=error".parse()?);
             let ansi = std::io::stdout().is_terminal();
             tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).init();
             run::run(client().await?, settings(arguments)).await
@@ -146,6 +163,10 @@ async fn client() -> anyhow::Result<Client> {
 
 fn settings(arguments: RunArguments) -> Settings {
     Settings {
+        opt_in: OptIn {
+            cluster_role: arguments.secrets_cluster_role,
+            service_account: format!("{}:{}", arguments.secret.operator_namespace, arguments.service_account),
+        },
         default_secret: arguments.secret.into(),
         pod_template: PodTemplate {
             image: arguments.compositor_image,

@@ -40,7 +40,7 @@ pub async fn camera_token(
         let names: Vec<&str> = found.spec.cameras.iter().map(|camera| camera.name.as_str()).collect();
         bail!("{namespace}/{object} declares no camera {camera}; it declares: {}", names.join(", "));
     };
-    let secrets = KubernetesSecrets::new(client);
+    let secrets = KubernetesSecrets::new(client, None);
     let credentials = credentials::read(&secrets, &found, default).await?;
     let minter = TokenMinter::new(&credentials.livekit);
     let name = declared.display_name.as_deref().unwrap_or(camera);

@@ -14,6 +14,8 @@ pub const RECONCILE_REQUESTED_AT: &str = "tributestream.com/reconcile-requested-
 pub const LIFE_CYCLE_MANAGER: &str = "memorialstream-operator-life-cycle";
 /// Field manager of the fast lane's status.
 pub const PROGRAM_MANAGER: &str = "memorialstream-operator-program";
+/// Field manager of what is said about objects that cannot be read.
+pub const UNREADABLE_MANAGER: &str = "memorialstream-operator-unreadable";
 /// Field manager of pods, Secrets and finalizers.
 pub const OPERATOR_MANAGER: &str = "memorialstream-operator";
 /// LiveKit identity under which Program is published.

@@ -31,7 +31,7 @@ reasons! {
     Active,
     /// Program shows what the spec asks for.
     Applied,
-    /// The boot document of the compositor cannot be written.
+    /// The boot document of the compositor cannot be written, or the pod cannot boot from it.
     BootDocument,
     /// Declared cameras have not joined.
     CamerasMissing,
@@ -65,6 +65,8 @@ reasons! {
     EndAt,
     /// The broadcast is over.
     Ended,
+    /// An address in the Secret is not on the installation's list.
+    EndpointNotAllowed,
     /// The credentials belong to another Mux environment.
     EnvironmentChanged,
     /// The image is not on the node and must not be pulled.
@@ -73,6 +75,8 @@ reasons! {
     ErrImagePull,
     /// The room exists.
     Exists,
+    /// The operator has no permission: a RoleBinding is missing.
+    Forbidden,
     /// Nothing runs, as is wanted.
     Idle,
     /// The compositor's identity in the room was taken by somebody else.
@@ -147,6 +151,8 @@ reasons! {
     SecretKeyMissing,
     /// There is no Secret of that name.
     SecretNotFound,
+    /// A Secret that is to be written belongs to somebody else.
+    SecretNotOurs,
     /// The Secret could not be read.
     SecretNotRead,
     /// livekit-server is too old for the egress that is asked for.
@@ -171,6 +177,8 @@ reasons! {
     TooManySources,
     /// The compositor does not take the operator's bearer token.
     Unauthorized,
+    /// The operator cannot read the object.
+    Unreadable,
     /// Program names a camera that is not declared.
     UnknownCamera,
     /// No node takes the pod.

@@ -11,7 +11,7 @@ use crate::providers::{Cause, ErrorClass, ProviderError};
 use crate::service::credentials::Credentials;
 use crate::service::{Identity, control_document, pod};
 use crate::world::{CompositorError, KubernetesError};
-use memorialstream_compositor_protocol::{RtmpDestination, SenderRequest};
+use memorialstream_compositor_protocol::{PROTOCOL_VERSION, RtmpDestination, SenderRequest};
 use std::sync::Arc;
 
 /// What fails when a start beside the lane fails.
@@ -109,11 +109,13 @@ impl From<ProviderError> for ActionError {
 
 impl From<KubernetesError> for ActionError {
     fn from(error: KubernetesError) -> Self {
-        let class = match error {
-            KubernetesError::Refused(_) => FailureClass::Admission,
-            _ => FailureClass::Transient,
+        let (class, reason) = match error {
+            KubernetesError::Refused(_) => (FailureClass::Admission, Reason::KubernetesRefused),
+            KubernetesError::NotOurs(_) => (FailureClass::Admission, Reason::SecretNotOurs),
+            KubernetesError::Forbidden(_) => (FailureClass::Admission, Reason::Forbidden),
+            _ => (FailureClass::Transient, Reason::KubernetesRefused),
         };
-        Self { class, reason: Reason::KubernetesRefused, message: error.to_string(), certain: true }
+        Self { class, reason, message: error.to_string(), certain: true }
     }
 }
 
@@ -222,6 +224,7 @@ impl Pass<'_> {
                 self.create_pod(credentials, name, *incarnation).await?;
                 return Ok(Some(Outcome::PodMade));
             }
+            Action::RenewBoot { incarnation } => self.write_boot(credentials, *incarnation, true).await?,
             Action::StartEgress { room } => self.start_egress(credentials, room)?,
             Action::StopEgress(id) | Action::StopSurplus(id) => {
                 self.stop_egress(credentials, id, action.effect())
@@ -261,22 +264,32 @@ impl Pass<'_> {
         name: &str,
         incarnation: i64,
     ) -> Result<(), ActionError> {
-        let world = &self.context.world;
-        let boot =
-            control_document::boot(world.clock.as_ref(), self.object, credentials).map_err(|message| {
-                ActionError {
-                    class: FailureClass::Terminal,
-                    reason: Reason::BootDocument,
-                    message,
-                    certain: true,
-                }
-            })?;
-        // A create whose answer was lost may have made the pod: it goes on with the token that it booted with.
-        let token = pod::kept_token(world, self.identity, incarnation).await?;
-        let token = token.unwrap_or_else(|| world.clock.unguessable());
-        world.secrets.apply_secret(pod::boot_secret(self.object, boot, &token, incarnation)).await?;
+        self.write_boot(credentials, incarnation, false).await?;
         let pod = pod::pod(self.object, name, incarnation, &self.context.pod_template);
-        world.pods.create_pod(pod).await?;
+        self.context.world.pods.create_pod(pod).await?;
+        Ok(())
+    }
+
+    async fn write_boot(
+        &self,
+        credentials: &Credentials,
+        incarnation: i64,
+        exists: bool,
+    ) -> Result<(), ActionError> {
+        let world = &self.context.world;
+        // A create whose answer was lost may have made the pod: it goes on with the token that it booted with.
+        let kept = pod::kept_boot(world, self.identity, incarnation, exists).await?;
+        let version = kept.as_ref().map_or(PROTOCOL_VERSION, |kept| kept.protocol_version);
+        let token = kept.map_or_else(|| world.clock.unguessable(), |kept| kept.bearer_token);
+        let boot = control_document::boot(world.clock.as_ref(), self.object, credentials, version).map_err(
+            |message| ActionError {
+                class: FailureClass::Terminal,
+                reason: Reason::BootDocument,
+                message,
+                certain: true,
+            },
+        )?;
+        world.secrets.apply_secret(pod::boot_secret(self.object, boot, &token, incarnation)).await?;
         Ok(())
     }
 
@@ -349,8 +362,11 @@ impl Pass<'_> {
             if let Err(error) = &answered {
                 tracing::debug!(%error, egress = id, "nobody can say whether the worker is there");
             }
+            let silent = matches!(answered, Ok(false));
             memory.beside.worker_answered(&id, answered.ok());
-            context.wake(reference);
+            if silent {
+                context.wake(reference);
+            }
         });
     }
 }

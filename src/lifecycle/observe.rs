@@ -13,7 +13,7 @@ use crate::providers::mux::LiveStream;
 use crate::service::Identity;
 use crate::service::credentials::{Access, Credentials, SignedIn, sign_in};
 use crate::service::desired::{broadcast_under_way, desired};
-use crate::service::pod::{endpoint, pods_and_recorded};
+use crate::service::pod::{boots_wrong, endpoint, pods_and_recorded};
 use crate::service::stream_key::{KeptKey, secret_name};
 use crate::world::World;
 use k8s_openapi::jiff::Timestamp;
@@ -43,6 +43,7 @@ pub async fn observe(
         egresses: Seen::NotAsked,
         pods,
         recorded_pod,
+        boots_wrong: false,
         compositor: None,
         participants: Seen::NotAsked,
         sight: Sight::NotLooked,
@@ -59,6 +60,8 @@ pub async fn observe(
         return observed;
     }
     let Some(credentials) = observed.credentials.clone() else { return observed };
+    observed.boots_wrong =
+        boots_wrong(world, identity, object, &observed.pods, &credentials.livekit.url, now).await;
     let state = desired(object, now).state;
     let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
     let looks_fast = busy || room_may_return(&status, now, timings);

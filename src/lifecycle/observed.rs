@@ -36,6 +36,8 @@ pub struct Observed {
     pub pods: Vec<PodSeen>,
     /// Whether the pod that status records is there.
     pub recorded_pod: RecordedPod,
+    /// The pod in use is not ready and would boot with something else than is asked for.
+    pub boots_wrong: bool,
     /// What the newest pod says.
     pub compositor: Option<Result<CompositorStatus, CompositorError>>,
     /// Who is in our room, where something depends on it.

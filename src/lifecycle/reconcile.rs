@@ -30,6 +30,8 @@ pub async fn reconcile(
     let now = context.world.clock.now();
     let (object, news) = hear(context, object, now).await?;
     let mut observed = observe(context, &identity, &object, &memory, now).await;
+    // Looking may have taken long: what is decided now, and noted, counts from now.
+    let now = context.world.clock.now();
     let plan = plan::plan(&identity, &object, &observed, now, &context.timings);
     // What failed last and is not even due any more was done by a call that was not answered.
     observed.backoffs.retain(|effect, backoff| {

@@ -112,7 +112,7 @@ pub fn document(
     }
 }
 
-/// What the pod boots from, as JSON.
+/// What a pod that reads `protocol_version` boots from, as JSON.
 ///
 /// # Errors
 /// The tokens cannot be minted.
@@ -120,11 +120,33 @@ pub fn boot(
     clock: &dyn Clock,
     object: &MemorialStream,
     credentials: &Credentials,
+    protocol_version: u32,
 ) -> Result<Vec<u8>, String> {
     let tokens = mint(object, credentials)?;
-    let control = document(object, &credentials.livekit.url, &tokens, clock.now());
+    let control = document(object, &credentials.livekit.url, &tokens, clock.now()).for_pod(protocol_version);
     let boot = protocol::BootDocument { video: pod::video(&object.spec), control };
     serde_json::to_vec(&boot).map_err(|error| error.to_string())
+}
+
+/// Whether a pod that boots from `stored` would composite something else than `object` asks for at `now`. Tokens and
+/// revisions do not count; what cannot be read does.
+pub fn boots_wrong(stored: &[u8], object: &MemorialStream, livekit_url: &str, now: Timestamp) -> bool {
+    let Ok(stored) = serde_json::from_slice::<protocol::BootDocument>(stored) else { return true };
+    let kept = |name: &String| {
+        let camera = stored.control.cameras.iter().find(|camera| camera.name == *name);
+        (name.clone(), camera.map_or_else(|| Secret::new(""), |camera| camera.token.clone()))
+    };
+    let tokens = Tokens {
+        program: stored.control.room.program_token.clone(),
+        sources: object.spec.cameras.iter().map(|camera| kept(&camera.name)).collect(),
+    };
+    let asked = protocol::ControlDocument {
+        protocol_version: stored.control.protocol_version,
+        generation: stored.control.generation,
+        revision: stored.control.revision,
+        ..document(object, livekit_url, &tokens, now)
+    };
+    stored.video != pod::video(&object.spec) || stored.control != asked
 }
 
 /// What the slate or the cameras on Program are called, for a column.
@@ -134,5 +156,36 @@ pub fn summary(shown: &protocol::Shown) -> String {
         ([], Some(protocol::SlateText::Ended)) => "slate: ended".into(),
         ([], _) => "slate: interrupted".into(),
         (sources, _) => sources.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::MemorialStreamSpec;
+    use crate::api::spec::{Camera, Program};
+
+    #[test]
+    fn a_boot_document_is_wrong_when_it_shows_something_else_or_cannot_be_read() {
+        let camera = |name: &str| Camera { name: name.into(), display_name: None };
+        let spec = MemorialStreamSpec { cameras: vec![camera("lectern")], ..MemorialStreamSpec::default() };
+        let object = MemorialStream::new("jane-doe", spec);
+        let now = Timestamp::UNIX_EPOCH;
+        let tokens =
+            Tokens { program: Secret::new("p"), sources: [("lectern".to_owned(), Secret::new("t"))].into() };
+        let control = document(&object, "wss://livekit", &tokens, now);
+        let boot = protocol::BootDocument { video: pod::video(&object.spec), control };
+        let stored = serde_json::to_vec(&boot).unwrap();
+        assert!(!boots_wrong(&stored, &object, "wss://livekit", now));
+        let mut newer = object.clone();
+        newer.metadata.generation = Some(7);
+        assert!(!boots_wrong(&stored, &newer, "wss://livekit", now), "nothing of the picture changed");
+        assert!(boots_wrong(&stored, &object, "wss://elsewhere", now));
+        assert!(boots_wrong(b"{}", &object, "wss://livekit", now));
+        newer.spec.cameras.push(camera("wide"));
+        assert!(boots_wrong(&stored, &newer, "wss://livekit", now), "a camera more");
+        let mut taken = object.clone();
+        taken.spec.program = Some(Program { sources: Some(vec!["lectern".into()]), ..Program::default() });
+        assert!(boots_wrong(&stored, &taken, "wss://livekit", now), "a TAKE");
     }
 }

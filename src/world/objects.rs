@@ -17,6 +17,12 @@ pub enum KubernetesError {
     /// The API server refused it; trying the same again will not help.
     #[error("the API server refused it: {0}")]
     Refused(String),
+    /// The operator has no permission there; a person has to give it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// What is to be written belongs to somebody else.
+    #[error("{0}")]
+    NotOurs(String),
     /// The API server did not answer as it should.
     #[error("the API server does not answer: {0}")]
     Unavailable(String),

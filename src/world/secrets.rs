@@ -14,6 +14,6 @@ pub type SecretData = BTreeMap<String, Secret>;
 pub trait Secrets: Send + Sync {
     /// What stands in a Secret. `Ok(None)`: there is none of that name.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<SecretData>, KubernetesError>;
-    /// Applies a Secret whole.
+    /// Writes a Secret whole. One of that name that is not ours is never written: `NotOurs`.
     async fn apply_secret(&self, secret: KubernetesSecret) -> Result<(), KubernetesError>;
 }

@@ -19,7 +19,7 @@ use memorialstream_operator::lifecycle::context::Memories;
 use memorialstream_operator::lifecycle::plan::Timings;
 use memorialstream_operator::lifecycle::slugs::Slugs;
 use memorialstream_operator::program;
-use memorialstream_operator::service::credentials::{CredentialsInUse, DefaultSecret};
+use memorialstream_operator::service::credentials::{AllowedEndpoints, CredentialsInUse, DefaultSecret};
 use memorialstream_operator::service::pod::PodTemplate;
 use memorialstream_operator::service::trigger::asked;
 use memorialstream_operator::world::{KubernetesError, World};
@@ -70,7 +70,11 @@ impl Operator {
             viewer: process.clone(),
             compositor: process.clone(),
         };
-        let default_secret = DefaultSecret { namespace: SYSTEM.0.into(), name: SYSTEM.1.into() };
+        let default_secret = DefaultSecret {
+            namespace: SYSTEM.0.into(),
+            name: SYSTEM.1.into(),
+            allowed_endpoints: AllowedEndpoints::parse("*").unwrap(),
+        };
         let in_use = CredentialsInUse::default();
         let (wake, woken) = mpsc::unbounded();
         let life_cycle = Lane::LifeCycle(Arc::new(lifecycle::Context {

@@ -20,6 +20,10 @@ use std::path::PathBuf;
 pub const NAMESPACE: &str = "memorialstream-system";
 /// The chart's release, and with it the name of Deployment, ServiceAccount and ClusterRole.
 pub const RELEASE: &str = "memorialstream";
+/// Where the demo makes its service: the namespace of the lab's kubeconfig. Others opt in by [`SECRETS_ROLE`].
+const SERVICES_NAMESPACE: &str = "default";
+/// The ClusterRole with which a namespace lets the operator use its Secrets.
+pub const SECRETS_ROLE: &str = "memorialstream-namespace-secrets";
 /// The Secret for every MemorialStream that names none.
 pub const CREDENTIALS_SECRET: &str = "memorialstream-credentials";
 
@@ -67,6 +71,7 @@ pub fn install_chart(
         "compositor.image.pullPolicy=Never".to_owned(),
         "image.pullPolicy=Never".to_owned(),
         format!("credentialsSecret={CREDENTIALS_SECRET}"),
+        format!("secretNamespaces={{{SERVICES_NAMESPACE}}}"),
     ];
     if let Some(image) = operator_image {
         let (repository, tag) = repository_and_tag(image)?;

@@ -1,12 +1,18 @@
-//! Kubernetes: reads from shared caches, writes by server-side apply, each bounded in time.
+//! Kubernetes: reads from caches that both lanes share, writes by server-side apply, each bounded in time.
 
 mod objects;
 mod pods;
 mod secrets;
+mod stored;
+mod unreadable;
+mod watch;
 
 pub use objects::KubernetesObjects;
 pub use pods::KubernetesPods;
-pub use secrets::KubernetesSecrets;
+pub use secrets::{KubernetesSecrets, OptIn};
+pub use stored::{Stored, Unreadable};
+pub use unreadable::report;
+pub use watch::{Kept, RELIST, Told, keep};
 
 use crate::world::KubernetesError;
 use k8s_openapi::api::core::v1::Namespace;
@@ -38,6 +44,8 @@ fn classify(error: kube::Error) -> KubernetesError {
     match error {
         kube::Error::Api(status) => match status.code {
             404 => KubernetesError::NotFound,
+            // A namespace that is being deleted refuses with 403 as well: that is no matter of permission.
+            403 if status.message.contains(" cannot ") => KubernetesError::Forbidden(status.message.clone()),
             409 => KubernetesError::Conflict,
             429 | 500.. => KubernetesError::Unavailable(status.message.clone()),
             _ => KubernetesError::Refused(status.message.clone()),

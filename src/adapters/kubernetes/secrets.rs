@@ -6,8 +6,9 @@ use crate::providers::Secret;
 use crate::world::{KubernetesError, SecretData, Secrets};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 /// How long a Secret that was read is taken for granted.
 const FRESHNESS: Duration = Duration::from_secs(15);
 
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 /// What was read and when, by namespace and name.
 type Cache = HashMap<(String, String), (Instant, SecretData)>;
 
@@ -23,13 +26,30 @@ type Cache = HashMap<(String, String), (Instant, SecretData)>;
 #[derive(Clone)]
 pub struct KubernetesSecrets {
     client: Client,
+    opt_in: Option<OptIn>,
     cache: Arc<Mutex<Cache>>,
 }
 
+/// How a namespace lets the operator use its Secrets: a RoleBinding of this role for this account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptIn {
+    /// The ClusterRole.
+    pub cluster_role: String,
+    /// The operator's ServiceAccount, as `namespace:name`.
+    pub service_account: String,
+}
+
 impl KubernetesSecrets {
-    /// Secrets, read with this client.
-    pub fn new(client: Client) -> Self {
-        Self { client, cache: Arc::default() }
+    /// Secrets, read with this client. `opt_in`: what is said where that is not allowed.
+    pub fn new(client: Client, opt_in: Option<OptIn>) -> Self {
+        Self { client, opt_in, cache: Arc::default() }
+    }
+
+    fn explain(&self, error: KubernetesError, namespace: &str) -> KubernetesError {
+        match &self.opt_in {
+            Some(opt_in) => opt_in.explain(error, namespace),
+            None => error,
+        }
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -48,7 +68,8 @@ impl Secrets for KubernetesSecrets {
             return Ok(Some(data));
         }
         let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), namespace);
-        let Some(secret) = bounded(api.get_opt(name)).await? else {
+        let found = bounded(api.get_opt(name)).await.map_err(|error| self.explain(error, namespace))?;
+        let Some(secret) = found else {
             self.cache().remove(&key);
             return Ok(None);
         };
@@ -63,9 +84,132 @@ impl Secrets for KubernetesSecrets {
         let namespace = secret.metadata.namespace.clone().unwrap_or_default();
         let name = secret.metadata.name.clone().unwrap_or_default();
         let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), &namespace);
-        bounded(api.patch(&name, &PatchParams::apply(OPERATOR_MANAGER).force(), &Patch::Apply(&secret)))
-            .await?;
+        let existing = bounded(api.get_opt(&name)).await.map_err(|error| self.explain(error, &namespace))?;
+        match existing {
+            None => {
+                let parameters =
+                    PostParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PostParams::default() };
+                bounded(api.create(&parameters, &secret)).await
+            }
+            Some(existing) => {
+                check_owner(&existing, &secret)?;
+                let mut secret = secret;
+                // Somebody else's that took its place meanwhile is not written either.
+                secret.metadata.resource_version = existing.metadata.resource_version;
+                secret.metadata.uid = existing.metadata.uid;
+                let parameters = PatchParams::apply(OPERATOR_MANAGER).force();
+                bounded(api.patch(&name, &parameters, &Patch::Apply(&secret))).await
+            }
+        }
+        .map_err(|error| self.explain(error, &namespace))?;
         self.cache().remove(&(namespace, name));
         Ok(())
+    }
+}
+
+/// A Secret is ours by its controller, where it has one, else by who manages it.
+fn check_owner(existing: &KubernetesSecret, ours: &KubernetesSecret) -> Result<(), KubernetesError> {
+    let (there, here) = (&existing.metadata, &ours.metadata);
+    let controller = |metadata: &ObjectMeta| {
+        let owners = metadata.owner_references.iter().flatten();
+        owners.into_iter().find(|owner| owner.controller == Some(true)).cloned()
+    };
+    let managed = |metadata: &ObjectMeta| metadata.labels.as_ref()?.get(MANAGED_BY).cloned();
+    let (theirs, own) = (controller(there), controller(here));
+    let same = match (&theirs, &own) {
+        (Some(theirs), Some(own)) => theirs.uid == own.uid,
+        (None, None) => managed(there).is_some() && managed(there) == managed(here),
+        _ => false,
+    };
+    let name = format!(
+        "{}/{}",
+        here.namespace.as_deref().unwrap_or_default(),
+        here.name.as_deref().unwrap_or_default()
+    );
+    let predecessor = theirs.zip(own).is_some_and(|(theirs, own)| {
+        (theirs.kind, theirs.api_version, theirs.name) == (own.kind, own.api_version, own.name)
+    });
+    if same {
+        Ok(())
+    } else if predecessor {
+        Err(KubernetesError::Unavailable(format!(
+            "Secret {name} of the MemorialStream that had this name before is still being deleted"
+        )))
+    } else {
+        Err(KubernetesError::NotOurs(format!(
+            "Secret {name} exists and was not made by this operator; it is left as it is: delete or rename it, or give \
+             the MemorialStream another name"
+        )))
+    }
+}
+
+impl OptIn {
+    /// Says how a person lets the operator in.
+    fn explain(&self, error: KubernetesError, namespace: &str) -> KubernetesError {
+        match error {
+            KubernetesError::Forbidden(_) => KubernetesError::Forbidden(format!(
+                "the operator may not use Secrets in namespace {namespace}; let it: kubectl create rolebinding {role} \
+                 --namespace {namespace} --clusterrole={role} --serviceaccount={account}",
+                role = self.cluster_role,
+                account = self.service_account,
+            )),
+            error => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::MemorialStream;
+    use crate::service::pod::boot_secret;
+
+    fn ours(uid: &str) -> KubernetesSecret {
+        let mut object = MemorialStream::new("jane-doe", Default::default());
+        object.metadata.namespace = Some("family".into());
+        object.metadata.uid = Some(uid.into());
+        boot_secret(&object, b"{}".to_vec(), &Secret::new("token"), 1)
+    }
+
+    #[test]
+    fn a_secret_of_somebody_else_is_not_ours() {
+        assert_eq!(check_owner(&ours("uid-1"), &ours("uid-1")), Ok(()));
+        let refused = |existing: &KubernetesSecret| check_owner(existing, &ours("uid-1")).unwrap_err();
+        assert!(matches!(refused(&ours("uid-2")), KubernetesError::Unavailable(_)), "a predecessor's");
+        let mut foreign = ours("uid-1");
+        foreign.metadata.owner_references = None;
+        let KubernetesError::NotOurs(message) = refused(&foreign) else { panic!("the labels alone") };
+        assert!(message.contains("family/jane-doe-compositor"), "{message}");
+        let mut of_a_deployment = ours("uid-2");
+        for owner in of_a_deployment.metadata.owner_references.iter_mut().flatten() {
+            owner.kind = "Deployment".into();
+        }
+        assert!(matches!(refused(&of_a_deployment), KubernetesError::NotOurs(_)));
+        assert!(matches!(refused(&KubernetesSecret::default()), KubernetesError::NotOurs(_)));
+    }
+
+    #[test]
+    fn a_namespace_that_did_not_opt_in_is_told_the_command() {
+        let opt_in =
+            OptIn { cluster_role: "ms-namespace-secrets".into(), service_account: "system:ms".into() };
+        let told = opt_in.explain(KubernetesError::Forbidden("cannot get".into()), "family").to_string();
+        let command = "kubectl create rolebinding ms-namespace-secrets --namespace family \
+                       --clusterrole=ms-namespace-secrets --serviceaccount=system:ms";
+        assert!(told.contains(command), "{told}");
+        assert_eq!(opt_in.explain(KubernetesError::Conflict, "family"), KubernetesError::Conflict);
+    }
+
+    #[test]
+    fn a_copy_without_an_owner_is_ours_by_its_manager() {
+        let without_owner = |manager: Option<&str>| {
+            let mut secret = ours("uid-1");
+            secret.metadata.owner_references = None;
+            secret.metadata.labels = manager.map(|manager| [(MANAGED_BY.into(), manager.into())].into());
+            secret
+        };
+        let copy = without_owner(Some("memorialstream-operator"));
+        assert_eq!(check_owner(&copy, &copy), Ok(()));
+        assert!(check_owner(&without_owner(Some("helm")), &copy).is_err());
+        assert!(check_owner(&without_owner(None), &without_owner(None)).is_err());
     }
 }

@@ -40,6 +40,9 @@ impl Pass<'_> {
             self.act(Action::DeletePod(newest.name.clone()));
             return false;
         }
+        if self.observed.boots_wrong {
+            self.act(Action::RenewBoot { incarnation: newest.incarnation });
+        }
         newest.ready && self.program_runs()
     }
 

@@ -206,9 +206,8 @@ impl Pass<'_> {
             );
             return self.stop_egress(id);
         }
-        if self.witnesses().sender_is_cut_off()
-            && !self.observed.worker.as_ref().is_some_and(|worker| worker.asked)
-        {
+        let asked = self.observed.worker.as_ref().is_some_and(|worker| worker.asked);
+        if is_connected(record) && self.witnesses().sender_is_cut_off() && !asked {
             self.act(Action::AskWorker(id.clone()));
         }
         // LiveKit itself tries for 30 s to reach an ingest again that it had reached before.

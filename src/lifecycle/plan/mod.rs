@@ -103,6 +103,11 @@ pub enum Action {
         /// The number in its name.
         incarnation: i64,
     },
+    /// What the pod boots from, anew: it is wrong, and the pod does not live.
+    RenewBoot {
+        /// The pod's.
+        incarnation: i64,
+    },
     /// By name.
     DeletePod(String),
     /// Not idempotent: its intent is written first, and it runs beside the lane.
@@ -134,7 +139,7 @@ impl Action {
     /// What fails with it.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::AddFinalizer | Self::CreatePod { .. } => Effect::making(Part::Pod),
+            Self::AddFinalizer | Self::CreatePod { .. } | Self::RenewBoot { .. } => Effect::making(Part::Pod),
             Self::RemoveFinalizer | Self::DeletePod(_) => Effect::ending(Part::Pod),
             Self::CreateStream(_) | Self::EnableStream(_) | Self::UpdateStream(..) => {
                 Effect::making(Part::Stream)

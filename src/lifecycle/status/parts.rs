@@ -166,6 +166,10 @@ impl View<'_> {
                 no(Reason::Unauthorized, CompositorError::Unauthorized.to_string())
             }
             Some(Err(error)) if pod.ready => no(Reason::NotAnswering, format!("pod {}: {error}", pod.name)),
+            Some(Ok(status)) if status.boot_error.is_some() => {
+                let error = status.boot_error.as_deref().unwrap_or_default();
+                no(Reason::BootDocument, format!("pod {} cannot boot from its document: {error}", pod.name))
+            }
             Some(Ok(status)) if !status.publisher.connected => no(
                 Reason::NotPublishing,
                 status

@@ -6,7 +6,7 @@ use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
 use crate::providers::ProviderError;
 use crate::providers::mux::Environment;
 use crate::service::Identity;
-use crate::world::{Secrets, World};
+use crate::world::{KubernetesError, Secrets, World};
 
 /// Who the providers think we are.
 #[derive(Clone, Debug)]
@@ -101,7 +101,9 @@ pub async fn read_usable(
 fn reason(error: &CredentialsError) -> Reason {
     match error {
         CredentialsError::SecretNotFound(_) => Reason::SecretNotFound,
+        CredentialsError::EndpointNotAllowed { .. } => Reason::EndpointNotAllowed,
         CredentialsError::KeyMissing { .. } => Reason::SecretKeyMissing,
+        CredentialsError::Kubernetes(KubernetesError::Forbidden(_)) => Reason::Forbidden,
         CredentialsError::Kubernetes(_) => Reason::SecretNotRead,
     }
 }

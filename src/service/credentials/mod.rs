@@ -1,9 +1,11 @@
 //! Which Secret holds the credentials of a MemorialStream, and what stands in it.
 
 mod access;
+mod endpoints;
 mod in_use;
 
 pub use access::{Access, SetAside, SignedIn, read_usable, sign_in};
+pub use endpoints::AllowedEndpoints;
 pub use in_use::CredentialsInUse;
 
 use crate::api::MemorialStream;
@@ -38,6 +40,8 @@ pub struct DefaultSecret {
     pub namespace: String,
     /// Its name there.
     pub name: String,
+    /// Where the other Secrets may lead.
+    pub allowed_endpoints: AllowedEndpoints,
 }
 
 /// Why there are no credentials.
@@ -55,6 +59,18 @@ pub enum CredentialsError {
         secret: String,
         /// The keys, with commas.
         keys: String,
+    },
+    /// An address that this installation does not allow.
+    #[error(
+        "Secret {secret}: {key} leads to a host that this installation does not allow ({host}); allowed are those in the operator's setting allowedEndpoints (--allowed-endpoints)"
+    )]
+    EndpointNotAllowed {
+        /// `namespace/name`.
+        secret: String,
+        /// The key.
+        key: &'static str,
+        /// The host, bounded.
+        host: String,
     },
     /// The API server did not answer.
     #[error(transparent)]
@@ -77,10 +93,17 @@ pub async fn read(
     };
     let name = own.map_or(default.name.as_str(), |own| own.name.as_str());
     let place = format!("{namespace}/{name}");
-    match secrets.secret(namespace, name).await? {
-        Some(data) => parse(&place, &data),
-        None => Err(CredentialsError::SecretNotFound(place)),
+    let Some(data) = secrets.secret(namespace, name).await? else {
+        return Err(CredentialsError::SecretNotFound(place));
+    };
+    // The operator's own Secret is read only where the list alone does not allow it.
+    if own.is_some() && default.allowed_endpoints.refused(&data, None).is_some() {
+        let installation = secrets.secret(&default.namespace, &default.name).await?;
+        if let Some((key, host)) = default.allowed_endpoints.refused(&data, installation.as_ref()) {
+            return Err(CredentialsError::EndpointNotAllowed { secret: place, key, host });
+        }
     }
+    parse(&place, &data)
 }
 
 fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError> {

@@ -7,4 +7,4 @@ pub use manifest::{
     INCARNATION_LABEL, PodTemplate, SETTINGS_ANNOTATION, UID_LABEL, boot_secret, object_metadata, pod,
     pod_name, secret_name, settings_fingerprint, video,
 };
-pub use seen::{PodSeen, RecordedPod, endpoint, in_use, kept_token, pods_and_recorded, pods_of};
+pub use seen::{PodSeen, RecordedPod, boots_wrong, endpoint, in_use, kept_boot, pods_and_recorded, pods_of};

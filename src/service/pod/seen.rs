@@ -4,11 +4,11 @@ use super::manifest::INCARNATION_KEY;
 use super::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
 use crate::api::MemorialStream;
 use crate::providers::Secret;
-use crate::service::Identity;
+use crate::service::{Identity, control_document};
 use crate::world::{KubernetesError, PodEndpoint, World};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use memorialstream_compositor_protocol::BEARER_TOKEN_FILE;
+use memorialstream_compositor_protocol::{BEARER_TOKEN_FILE, BOOT_FILE, BootDocument};
 
 /// One of our pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -192,19 +192,62 @@ pub async fn endpoint(world: &World, identity: &Identity, pods: &[PodSeen]) -> O
     }
 }
 
-/// The bearer token of an incarnation whose boot Secret was written already.
+/// What a pod's boot Secret holds already, and goes on holding when it is written anew.
+pub struct KeptBoot {
+    /// Guards the pod's `/v1`.
+    pub bearer_token: Secret,
+    /// The newest protocol that the pod is known to read; 0 where nobody knows.
+    pub protocol_version: u32,
+}
+
+/// What stands in the boot Secret for this incarnation. `exists`: its pod is there, so a Secret that names no incarnation
+/// is its own.
 ///
 /// # Errors
 /// The Secret cannot be read.
-pub async fn kept_token(
+pub async fn kept_boot(
     world: &World,
     identity: &Identity,
     incarnation: i64,
-) -> Result<Option<Secret>, KubernetesError> {
+    exists: bool,
+) -> Result<Option<KeptBoot>, KubernetesError> {
     let data = world.secrets.secret(&identity.namespace, &secret_name(&identity.name)).await?;
     let incarnation = incarnation.to_string();
-    let data = data.filter(|data| data.get(INCARNATION_KEY).is_some_and(|kept| kept.reveal() == incarnation));
-    Ok(data.and_then(|mut data| data.remove(BEARER_TOKEN_FILE)))
+    let Some(data) = data else { return Ok(None) };
+    let its_own = data.get(INCARNATION_KEY).map_or(exists, |kept| kept.reveal() == incarnation);
+    let Some(bearer_token) = data.get(BEARER_TOKEN_FILE).filter(|_| its_own).cloned() else {
+        return Ok(None);
+    };
+    let boot = data.get(BOOT_FILE).and_then(|boot| serde_json::from_str::<BootDocument>(boot.reveal()).ok());
+    let protocol_version = boot.map_or(0, |boot| boot.control.protocol_version);
+    Ok(Some(KeptBoot { bearer_token, protocol_version }))
+}
+
+/// Whether the pod in use is not ready and would boot with something else than is asked for: nobody can send a document
+/// to a pod that does not live.
+pub async fn boots_wrong(
+    world: &World,
+    identity: &Identity,
+    object: &MemorialStream,
+    pods: &[PodSeen],
+    livekit_url: &str,
+    now: Timestamp,
+) -> bool {
+    if in_use(pods).is_none_or(|pod| pod.ready) {
+        return false;
+    }
+    match world.secrets.secret(&identity.namespace, &secret_name(&identity.name)).await {
+        Ok(data) => {
+            let boot = data.as_ref().and_then(|data| data.get(BOOT_FILE));
+            boot.is_none_or(|boot| {
+                control_document::boots_wrong(boot.reveal().as_bytes(), object, livekit_url, now)
+            })
+        }
+        Err(error) => {
+            tracing::warn!(%error, object = %identity, "the boot Secret cannot be read");
+            false
+        }
+    }
 }
 
 #[cfg(test)]

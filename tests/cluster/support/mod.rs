@@ -14,12 +14,14 @@ pub use stage::{Stage, spec, turn};
 pub use wait::{eventually, holds};
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::DynamicObject;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use memorialstream_lab::LabDescription;
+use memorialstream_lab::installation::{NAMESPACE, RELEASE, SECRETS_ROLE};
 use memorialstream_operator::api::crd::custom_resource_definition;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
@@ -66,7 +68,21 @@ pub async fn namespace(client: &Client, prefix: &str) -> String {
     let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
     let made = api.create(&PostParams::default(), &namespace).await.expect("make a namespace");
-    made.metadata.name.expect("a namespace has a name")
+    let name = made.metadata.name.expect("a namespace has a name");
+    opt_in(client, &name).await;
+    name
+}
+
+/// Lets the operator use Secrets there, as its people would.
+pub async fn opt_in(client: &Client, namespace: &str) {
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": SECRETS_ROLE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": SECRETS_ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": RELEASE, "namespace": NAMESPACE}],
+    }))
+    .expect("a RoleBinding");
+    let api: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+    api.create(&PostParams::default(), &binding).await.expect("bind the role");
 }
 
 /// Deletes a namespace, without waiting for the end.

@@ -1,0 +1,276 @@
+//! Caches of our own over plain watches.
+//!
+//! kube's shared streams (`reflect_shared` with `ReflectHandle`) are not used: in kube-runtime 5.0 a handle can return
+//! `Pending` without a waker when the object left the store within one poll; it is then never polled again, and 256
+//! events later the reflector blocks. A lane would go deaf.
+
+use super::stored::{Stored, bounded};
+use crate::api::MemorialStream;
+use crate::watchdog::Pulse;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::pin::pin;
+use std::time::Duration;
+
+/// After this long everything is listed anew: an event that was lost is made up for.
+pub const RELIST: Duration = Duration::from_secs(300);
+/// The API server ends a watch after so many seconds; kube takes a connection for dead 5 s later.
+const WATCH_SECONDS: u32 = 60;
+
+/// What a cache keeps of an object as it comes in.
+pub trait Kept: Sized {
+    /// As it stands in the cache.
+    type Cached: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static;
+
+    /// What is kept; else who cannot be read, and why.
+    fn keep(self) -> Result<Self::Cached, Box<super::stored::Unreadable>>;
+}
+
+impl Kept for Stored {
+    type Cached = MemorialStream;
+
+    fn keep(self) -> Result<MemorialStream, Box<super::stored::Unreadable>> {
+        match self {
+            Self::Readable(object) => Ok(*object),
+            Self::Unreadable(unreadable) => Err(unreadable),
+        }
+    }
+}
+
+impl Kept for Pod {
+    type Cached = Pod;
+
+    /// What is read of pods: identity, placement and status.
+    fn keep(mut self) -> Result<Pod, Box<super::stored::Unreadable>> {
+        self.metadata.managed_fields = None;
+        if let Some(spec) = self.spec.take() {
+            let node_name = spec.node_name;
+            self.spec = Some(k8s_openapi::api::core::v1::PodSpec { node_name, ..Default::default() });
+        }
+        Ok(self)
+    }
+}
+
+/// What is told of the watched objects.
+pub enum Told<K: Resource<DynamicType = ()>> {
+    /// It changed, and stands so in the cache.
+    Changed(K),
+    /// It is not in the cache any more.
+    Gone(ObjectRef<K>),
+    /// It cannot be read.
+    Unreadable(Box<super::stored::Unreadable>),
+}
+
+/// Keeps a cache in step with the API server for ever, and tells of each change once it stands there.
+pub async fn keep<S>(
+    api: Api<S>,
+    config: watcher::Config,
+    writer: Writer<S::Cached>,
+    pulse: &Pulse,
+    mut tell: impl FnMut(Told<S::Cached>),
+) where
+    S: Kept + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let what = S::Cached::plural(&()).into_owned();
+    let mut cache = Cache::new(writer);
+    let config = config.timeout(WATCH_SECONDS);
+    loop {
+        let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
+        let mut relist = pin!(tokio::time::sleep(RELIST));
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = &mut relist => break,
+            };
+            pulse.beat();
+            match event {
+                Some(Ok(event)) => cache.take(event, &mut tell),
+                Some(Err(error)) => {
+                    let error = reason(&error);
+                    tracing::warn!(what, error, "the watch broke; it is taken up again");
+                }
+                None => break,
+            }
+        }
+    }
+}
+
+/// Why a watch broke. kube's own words quote whole objects.
+fn reason(error: &watcher::Error) -> String {
+    use watcher::Error;
+    match error {
+        Error::InitialListFailed(error) => format!("the list failed: {}", brief(error)),
+        Error::WatchStartFailed(error) => format!("the watch did not start: {}", brief(error)),
+        Error::WatchFailed(error) => format!("the watch failed: {}", brief(error)),
+        Error::WatchError(status) => {
+            format!("the API server says {} {}", status.code, bounded(&status.message))
+        }
+        Error::NoResourceVersion => "an answer without resourceVersion".into(),
+    }
+}
+
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(_) => "an answer that cannot be read".into(),
+        other => bounded(&other.to_string()),
+    }
+}
+
+/// The cache as it is filled.
+struct Cache<K: Resource<DynamicType = ()> + Clone + 'static>
+where
+    K::DynamicType: Hash + Eq,
+{
+    writer: Writer<K>,
+    store: Store<K>,
+    /// It was filled once.
+    filled: bool,
+    /// What the list that is under way has named so far.
+    listed: HashSet<ObjectRef<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Cache<K> {
+    fn new(writer: Writer<K>) -> Self {
+        let store = writer.as_reader();
+        Self { writer, store, filled: false, listed: HashSet::new() }
+    }
+
+    /// A later list changes the cache piece by piece: a second copy of everything would double what the process needs.
+    fn take<S: Kept<Cached = K> + Resource<DynamicType = ()>>(
+        &mut self,
+        event: Event<S>,
+        tell: &mut impl FnMut(Told<K>),
+    ) {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                if !self.filled {
+                    self.writer.apply_watcher_event(&Event::Init);
+                }
+            }
+            Event::InitApply(object) | Event::Apply(object) => self.put(object, tell),
+            Event::Delete(object) => {
+                let (name, namespace) = (object.name_any(), object.namespace());
+                self.remove(reference(&name, namespace.as_deref()), tell);
+            }
+            Event::InitDone => self.end_of_list(tell),
+        }
+    }
+
+    fn put<S: Kept<Cached = K> + Resource<DynamicType = ()>>(
+        &mut self,
+        object: S,
+        tell: &mut impl FnMut(Told<K>),
+    ) {
+        let (name, namespace) = (object.name_any(), object.namespace());
+        let reference = reference(&name, namespace.as_deref());
+        let object = match object.keep() {
+            Ok(object) => object,
+            Err(unreadable) => {
+                self.remove(reference, tell);
+                tell(Told::Unreadable(unreadable));
+                return;
+            }
+        };
+        self.listed.insert(reference.clone());
+        let known = self.store.get(&reference);
+        if known.is_some_and(|known| known.resource_version() == object.resource_version()) {
+            return;
+        }
+        let event = if self.filled { Event::Apply(object.clone()) } else { Event::InitApply(object.clone()) };
+        self.writer.apply_watcher_event(&event);
+        tell(Told::Changed(object));
+    }
+
+    fn remove(&mut self, reference: ObjectRef<K>, tell: &mut impl FnMut(Told<K>)) {
+        if let Some(known) = self.store.get(&reference) {
+            self.writer.apply_watcher_event(&Event::Delete(known.as_ref().clone()));
+            tell(Told::Gone(reference));
+        }
+    }
+
+    fn end_of_list(&mut self, tell: &mut impl FnMut(Told<K>)) {
+        let listed = std::mem::take(&mut self.listed);
+        if !std::mem::replace(&mut self.filled, true) {
+            self.writer.apply_watcher_event(&Event::InitDone);
+            return;
+        }
+        for object in self.store.state() {
+            let reference = ObjectRef::from_obj(object.as_ref());
+            if !listed.contains(&self::reference(&reference.name, reference.namespace.as_deref())) {
+                self.remove(reference, tell);
+            }
+        }
+    }
+}
+
+/// Names only: resourceVersion and UID are no part of it.
+fn reference<K: Resource<DynamicType = ()>>(name: &str, namespace: Option<&str>) -> ObjectRef<K> {
+    let reference = ObjectRef::new(name);
+    match namespace {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    fn stored(name: &str, version: &str, session: serde_json::Value) -> Stored {
+        let object = json!({
+            "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream",
+            "metadata": {"name": name, "namespace": "family", "uid": name, "resourceVersion": version},
+            "spec": {"session": session},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_cache_follows_changes_and_makes_up_for_lost_ones_at_the_next_list() {
+        let (store, writer) = reflector::store();
+        let mut cache: Cache<MemorialStream> = Cache::new(writer);
+        let mut told = Vec::new();
+        let mut take = |event| {
+            cache.take::<Stored>(event, &mut |news| {
+                told.push(match news {
+                    Told::Changed(object) => format!("changed {}", object.name_any()),
+                    Told::Gone(reference) => format!("gone {}", reference.name),
+                    Told::Unreadable(unreadable) => {
+                        format!("unreadable {}", unreadable.metadata.name.unwrap_or_default())
+                    }
+                });
+            });
+            std::mem::take(&mut told)
+        };
+        take(Event::Init);
+        assert_eq!(take(Event::InitApply(stored("a", "1", json!(1)))), ["changed a"]);
+        take(Event::InitApply(stored("b", "1", json!(1))));
+        assert_eq!(take(Event::InitApply(stored("c", "1", json!("x")))), ["unreadable c"]);
+        take(Event::InitDone);
+        assert_eq!(store.len(), 2);
+        // The deletion of b and a change of a were lost; c was mended.
+        take(Event::Init);
+        assert_eq!(take(Event::InitApply(stored("a", "2", json!(2)))), ["changed a"]);
+        assert_eq!(take(Event::InitApply(stored("c", "3", json!(1)))), ["changed c"]);
+        assert_eq!(store.len(), 3, "nothing vanishes while a list is under way");
+        assert_eq!(take(Event::InitDone), ["gone b"]);
+        // An object that is spoilt leaves the cache, and a list that repeats what is known tells nothing.
+        assert_eq!(take(Event::Apply(stored("c", "4", json!("x")))), ["gone c", "unreadable c"]);
+        take(Event::Init);
+        assert_eq!(take(Event::InitApply(stored("a", "2", json!(2)))), Vec::<String>::new());
+        assert_eq!(take(Event::Delete(stored("a", "5", json!(2)))), ["gone a"]);
+        assert_eq!(store.len(), 0);
+    }
+}
