@@ -1,10 +1,10 @@
 # Thin: what a target does stands in the packages.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/memorialstream
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-# Tests are built with `dev`; what is shown and measured, images included, with `release`. `make demo PROFILE=dev` is
-# ready sooner.
+# What is measured is a release build, images included; tests and the demo are ready much sooner without. Both ways for
+# the demo: `make demo PROFILE=release`.
 PROFILE = dev
-demo demo-down bench: PROFILE = release
+bench: PROFILE = release
 BIN = $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # For the whole workspace even where one program is wanted: else cargo chooses other features of the same crates, and
 # builds a hundred of them once more.

@@ -1,13 +1,12 @@
 //! What the cluster tests use in place of GitOps controllers: `tests/gitops`, built from the controllers' own
 //! libraries. The demo does not need it, so it is built when it is first asked for.
 
-use super::find_program;
+use super::go;
 use super::store::{Site, build_if_missing, lock};
 use crate::folders::Cache;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 const NAME: &str = "gitops";
 
@@ -52,8 +51,7 @@ fn build(site: &Site) -> Result<()> {
         let path = module.join(name);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    let go = find_program("go").context("install Go 1.26 or later and put `go` on the PATH")?;
-    let mut command = Command::new(go);
+    let mut command = go::command()?;
     // The flags of the Kubernetes parts: what those have compiled is not compiled again.
     command.env("CGO_ENABLED", "0").current_dir(&module).args(["build", "-ldflags", "-s -w", "-o"]);
     site.run(command.arg(site.folder.join(NAME)).arg("."))?;

@@ -112,16 +112,16 @@ impl Part {
             fs::create_dir_all(parent)?;
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         }
-        let mut command = go()?;
-        command.current_dir(&module).args(["build", "-ldflags", LINK_FLAGS, "-o"]).arg(&site.folder);
-        site.run(command.args(self.programs.iter().map(|program| program.package)))?;
+        let mut go = command()?;
+        go.current_dir(&module).args(["build", "-ldflags", LINK_FLAGS, "-o"]).arg(&site.folder);
+        site.run(go.args(self.programs.iter().map(|program| program.package)))?;
         fs::remove_dir_all(&module).with_context(|| format!("remove {}", module.display()))
     }
 
     fn install(&self, site: &Site) -> Result<()> {
         let packages = self.programs.iter().map(|one| format!("{}@v{}", one.package, self.version));
-        let mut command = go()?;
-        site.run(command.env("GOBIN", &site.folder).args(["install", "-ldflags", "-s -w"]).args(packages))?;
+        let mut go = command()?;
+        site.run(go.env("GOBIN", &site.folder).args(["install", "-ldflags", "-s -w"]).args(packages))?;
         for program in &self.programs {
             let built = program.package.rsplit('/').next().unwrap_or(program.package);
             if built != program.name {
@@ -133,8 +133,11 @@ impl Part {
     }
 }
 
-/// Without C everywhere: the standard library is compiled once, and what the parts share as well.
-fn go() -> Result<Command> {
+/// `go`, without C everywhere: the standard library is compiled once, and what the parts share as well.
+///
+/// # Errors
+/// When Go is missing.
+pub fn command() -> Result<Command> {
     let program = super::find_program("go").context("install Go 1.26 or later and put `go` on the PATH")?;
     let mut command = Command::new(program);
     command.env("CGO_ENABLED", "0");
