@@ -92,12 +92,18 @@ fn with_fault(transition: Transition, via: Via, point: u64, fault: Fault, kept: 
     Outcome { passes: passes.into_inner().unwrap(), ..outcome }
 }
 
-/// All runs of one transition, on as many threads as there are cores.
+/// Every so many of the faults is tried: all of them take long in a debug build. `ENUMERATE_STRIDE=1` tries each.
+fn stride() -> usize {
+    std::env::var("ENUMERATE_STRIDE").ok().map_or(16, |text| text.parse().expect("a number"))
+}
+
+/// The runs of one transition, on as many threads as there are cores.
 fn all(transition: Transition, via: Via) -> (usize, Vec<(u64, Site, Fault, Outcome)>) {
     let (first, sites) = calls(transition, via);
     let runs: Vec<(u64, Site, Fault)> = (first..)
         .zip(&sites)
         .flat_map(|(point, site)| site.faults().into_iter().map(move |fault| (point, *site, fault)))
+        .step_by(stride())
         .collect();
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|threads| {
