@@ -1,12 +1,16 @@
 //! LiveKit as the lanes see it: one client per set of credentials, and lists that serve all objects of a project.
 
-use super::shared::{PerCredentials, Shared};
-use crate::providers::ProviderError;
+use super::deeds::Deeds;
+use super::kept::Kept;
+use super::pulse::Pulse;
+use super::question::Question;
 use crate::providers::livekit::{
     Egress, LiveKitApi, LiveKitClient, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress,
 };
+use crate::providers::{Provider, ProviderError};
 use crate::world;
 use async_trait::async_trait;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +21,15 @@ const DEPARTURE_TIMEOUT_SECONDS: u32 = 24 * 3600;
 
 struct Project {
     api: Arc<dyn LiveKitApi>,
-    rooms: Shared<Vec<LiveKitRoom>>,
-    egresses: Shared<Vec<Egress>>,
-    participants: PerCredentials<String, Shared<Vec<Participant>>>,
+    pulse: Arc<Pulse>,
+    rooms: Question<Vec<LiveKitRoom>>,
+    egresses: Question<Vec<Egress>>,
+    /// By room.
+    participants: Kept<String, Question<Vec<Participant>>>,
+    /// By id: those that the list does not show.
+    over: Kept<String, Question<Option<Egress>>>,
+    changes: Deeds<()>,
+    creates: Deeds<LiveKitRoom>,
 }
 
 type Connect = dyn Fn(&LiveKitCredentials) -> Result<Arc<dyn LiveKitApi>, ProviderError> + Send + Sync;
@@ -27,7 +37,8 @@ type Connect = dyn Fn(&LiveKitCredentials) -> Result<Arc<dyn LiveKitApi>, Provid
 /// LiveKit, with whatever credentials the lanes bring.
 pub struct LiveKit {
     connect: Box<Connect>,
-    projects: PerCredentials<LiveKitCredentials, Project>,
+    /// By URL, key and its secret.
+    projects: Kept<(String, String, String), Project>,
 }
 
 impl LiveKit {
@@ -43,19 +54,35 @@ impl LiveKit {
         + Sync
         + 'static,
     ) -> Self {
-        Self { connect: Box::new(connect), projects: PerCredentials::default() }
+        Self { connect: Box::new(connect), projects: Kept::default() }
     }
 
     fn project(&self, credentials: &LiveKitCredentials) -> Result<Arc<Project>, ProviderError> {
-        self.projects.get(credentials, || {
+        let LiveKitCredentials { url, api_key, api_secret } = credentials;
+        let key = (url.clone(), api_key.clone(), api_secret.reveal().to_owned());
+        self.projects.get(&key, || {
             Ok(Project {
                 api: (self.connect)(credentials)?,
-                rooms: Shared::default(),
-                egresses: Shared::default(),
-                participants: PerCredentials::default(),
+                pulse: Arc::default(),
+                rooms: Question::new(Provider::LiveKit, "rooms"),
+                egresses: Question::new(Provider::LiveKit, "egresses"),
+                participants: Kept::default(),
+                over: Kept::default(),
+                changes: Deeds::repeatable(Provider::LiveKit),
+                creates: Deeds::repeatable(Provider::LiveKit),
             })
         })
     }
+}
+
+/// The question about one thing.
+fn about<T: Send + Sync + 'static>(
+    all: &Kept<String, Question<T>>,
+    operation: &'static str,
+    what: &str,
+) -> Arc<Question<T>> {
+    let new = || Ok::<_, Infallible>(Question::new(Provider::LiveKit, operation));
+    all.get(&what.to_owned(), new).unwrap_or_else(|never| match never {})
 }
 
 #[async_trait]
@@ -66,7 +93,9 @@ impl world::LiveKit for LiveKit {
         freshness: Duration,
     ) -> Result<Arc<Vec<LiveKitRoom>>, ProviderError> {
         let project = self.project(credentials)?;
-        project.rooms.get(freshness, project.api.rooms()).await
+        let (api, pulse) = (Arc::clone(&project.api), Arc::clone(&project.pulse));
+        let ask = async move { pulse.watch(api.rooms()).await };
+        Ok(project.rooms.get(&project.pulse, freshness, ask).await?.answer)
     }
 
     async fn participants(
@@ -76,8 +105,10 @@ impl world::LiveKit for LiveKit {
         freshness: Duration,
     ) -> Result<Arc<Vec<Participant>>, ProviderError> {
         let project = self.project(credentials)?;
-        let shared = project.participants.get(&room.to_owned(), || Ok(Shared::default()))?;
-        shared.get(freshness, project.api.participants(room)).await
+        let (api, pulse, name) = (Arc::clone(&project.api), Arc::clone(&project.pulse), room.to_owned());
+        let ask = async move { pulse.watch(api.participants(&name)).await };
+        let question = about(&project.participants, "participants", room);
+        Ok(question.get(&project.pulse, freshness, ask).await?.answer)
     }
 
     async fn active_egresses(
@@ -86,15 +117,22 @@ impl world::LiveKit for LiveKit {
         freshness: Duration,
     ) -> Result<Arc<Vec<Egress>>, ProviderError> {
         let project = self.project(credentials)?;
-        project.egresses.get(freshness, project.api.egresses(None, true)).await
+        let (api, pulse) = (Arc::clone(&project.api), Arc::clone(&project.pulse));
+        let ask = async move { pulse.watch(api.egresses(None, true)).await };
+        Ok(project.egresses.get(&project.pulse, freshness, ask).await?.answer)
     }
 
     async fn egress(
         &self,
         credentials: &LiveKitCredentials,
         id: &str,
+        freshness: Duration,
     ) -> Result<Option<Egress>, ProviderError> {
-        self.project(credentials)?.api.egress(id).await
+        let project = self.project(credentials)?;
+        let (api, pulse, named) = (Arc::clone(&project.api), Arc::clone(&project.pulse), id.to_owned());
+        let ask = async move { pulse.watch(api.egress(&named)).await };
+        let answer = about(&project.over, "egress", id).get(&project.pulse, freshness, ask).await?.answer;
+        Ok(answer.as_ref().clone())
     }
 
     async fn create_room(
@@ -104,17 +142,26 @@ impl world::LiveKit for LiveKit {
         metadata: &str,
     ) -> Result<LiveKitRoom, ProviderError> {
         let project = self.project(credentials)?;
-        let room =
-            project.api.create_room(name, metadata, EMPTY_TIMEOUT_SECONDS, DEPARTURE_TIMEOUT_SECONDS).await?;
-        project.rooms.forget().await;
-        Ok(room)
+        let (here, named, metadata) = (Arc::clone(&project), name.to_owned(), metadata.to_owned());
+        let deed = async move {
+            let create =
+                here.api.create_room(&named, &metadata, EMPTY_TIMEOUT_SECONDS, DEPARTURE_TIMEOUT_SECONDS);
+            let room = here.pulse.watch(create).await;
+            here.rooms.forget();
+            room
+        };
+        project.creates.run(&project.pulse, "create_room", name, deed).await
     }
 
     async fn delete_room(&self, credentials: &LiveKitCredentials, name: &str) -> Result<(), ProviderError> {
         let project = self.project(credentials)?;
-        project.api.delete_room(name).await?;
-        project.rooms.forget().await;
-        Ok(())
+        let (here, named) = (Arc::clone(&project), name.to_owned());
+        let deed = async move {
+            let deleted = here.pulse.watch(here.api.delete_room(&named)).await;
+            here.rooms.forget();
+            deleted
+        };
+        project.changes.run(&project.pulse, "delete_room", name, deed).await
     }
 
     async fn start_egress(
@@ -123,9 +170,10 @@ impl world::LiveKit for LiveKit {
         request: &ProgramEgress,
     ) -> Result<Egress, ProviderError> {
         let project = self.project(credentials)?;
-        let egress = project.api.start_program_egress(request).await?;
-        project.egresses.forget().await;
-        Ok(egress)
+        // It takes long by its nature: that says nothing about the project.
+        let started = project.api.start_program_egress(request).await;
+        project.egresses.forget();
+        started
     }
 
     async fn ask_worker(&self, credentials: &LiveKitCredentials, id: &str) -> Result<bool, ProviderError> {
@@ -134,8 +182,13 @@ impl world::LiveKit for LiveKit {
 
     async fn stop_egress(&self, credentials: &LiveKitCredentials, id: &str) -> Result<(), ProviderError> {
         let project = self.project(credentials)?;
-        project.api.stop_egress(id).await?;
-        project.egresses.forget().await;
-        Ok(())
+        let (here, named) = (Arc::clone(&project), id.to_owned());
+        let deed = async move {
+            let stopped = here.pulse.watch(here.api.stop_egress(&named)).await;
+            here.egresses.forget();
+            about(&here.over, "egress", &named).forget();
+            stopped
+        };
+        project.changes.run(&project.pulse, "stop_egress", id, deed).await
     }
 }

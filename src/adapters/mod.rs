@@ -2,8 +2,11 @@
 
 pub mod clock;
 pub mod compositor;
+mod deeds;
+mod kept;
 pub mod kubernetes;
 pub mod livekit;
 pub mod mux;
-mod shared;
+mod pulse;
+mod question;
 pub mod viewer;

@@ -171,6 +171,11 @@ impl State {
     }
 }
 
+/// The times that every reader understands. By `format: date-time` alone the API server admits `9999-12-31T23:59:59Z`,
+/// offsets of 99 hours and text after the end, which are no times to us.
+/// Source: k8s.io/kube-openapi, pkg/validation/strfmt, `IsDateTime`.
+const TIME: &str = r"^2\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$";
+
 /// When the state changes by itself.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -185,13 +190,16 @@ impl State {
 pub struct Schedule {
     /// From here on Standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = TIME))]
     pub standby_at: Option<Time>,
     /// From here on Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = TIME))]
     pub live_at: Option<Time>,
     /// From here on Ended, also where a person asked for Live: whoever needs longer moves it. It waits while a declared
     /// camera still sends, up to `overrunMinutes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = TIME))]
     pub end_at: Option<Time>,
     /// Minutes for which `endAt` waits at most while a declared camera still sends; absent is 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -447,4 +455,40 @@ pub enum StreamDeletion {
 /// Drops an enum's own description, which would otherwise replace that of the field it stands in.
 fn leave_description_to_field(schema: &mut schemars::Schema) {
     schema.remove("description");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_quantity_may_be_a_number() {
+        let settings: CompositorSettings = serde_json::from_value(json!({
+            "resources": {"limits": {"cpu": 2, "memory": "1Gi"}, "requests": {"cpu": -9_223_372_036_854_775_808_i64}},
+        }))
+        .unwrap();
+        let resources = settings.resources.unwrap();
+        assert_eq!(resources.limits.unwrap()["cpu"].0, "2");
+        assert_eq!(resources.requests.unwrap()["cpu"].0, "-9223372036854775808");
+        assert_eq!(serde_json::from_value::<CompositorSettings>(json!({})).unwrap().resources, None);
+    }
+
+    #[test]
+    fn the_extremes_of_the_times_that_are_admitted_can_be_read() {
+        let read = |time: &str| serde_json::from_value::<Schedule>(json!({"liveAt": time})).is_ok();
+        for time in [
+            "2000-01-01T00:00:00Z",
+            "2000-01-01T00:00:00.1+14:59",
+            "2024-02-29T23:59:59.999999999-14:59",
+            "2999-12-31T23:59:59.999999999-14:59",
+            "2999-12-31T23:59:59-00:00",
+        ] {
+            assert!(read(time), "{time}");
+        }
+        // What the pattern keeps out, and would break.
+        for time in ["9999-12-31T23:59:59Z", "2026-01-01T00:00:00+99:00", "2026-01-01T00:00:00Zt"] {
+            assert!(!read(time), "{time}");
+        }
+    }
 }

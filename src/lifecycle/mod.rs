@@ -5,6 +5,7 @@ pub mod apply;
 pub mod backoff;
 pub mod context;
 pub mod in_flight;
+pub mod look;
 pub mod observe;
 pub mod observed;
 pub mod plan;

@@ -1,10 +1,9 @@
 //! Reads everything that one pass of the life-cycle lane needs.
 
 use super::context::{Context, Memory};
+use super::look::{StreamLook, look};
 use super::observed::{Observed, Seen};
-use super::plan::room_may_return;
 use super::sight::Sight;
-use crate::api::conditions::{ConditionType, is_true};
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::providers::ProviderError;
@@ -18,6 +17,9 @@ use crate::service::stream_key::{KeptKey, secret_name};
 use crate::world::World;
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
+
+/// How old the list of all streams may be in which duplicates are looked for.
+const SCAN: Duration = Duration::from_secs(600);
 
 /// Looks at everything that `object` depends on.
 pub async fn observe(
@@ -63,29 +65,18 @@ pub async fn observe(
     observed.boots_wrong =
         boots_wrong(world, identity, object, &observed.pods, &credentials.livekit.url, now).await;
     let state = desired(object, now).state;
-    let busy = matches!(state, State::Live | State::Standby) || broadcast_under_way(&status);
-    let looks_fast = busy || room_may_return(&status, now, timings);
-    // An object is not let go on the word of an old list.
-    let freshness = match looks_fast {
-        _ if object.metadata.deletion_timestamp.is_some() => Duration::ZERO,
-        true => timings.fast,
-        false => timings.slow / 2,
-    };
-    // A sender must not be started on the word of an old list. Without a pod that is ready none starts.
-    let about_to_start = state == State::Live
-        && !broadcast_under_way(&status)
-        && observed.pods.iter().any(|pod| pod.ready && !pod.deleting);
-    let list_freshness = match busy {
-        true if is_reached(object, state) || about_to_start => timings.steady,
-        true => timings.fast,
-        false => timings.slow / 2,
-    };
-    let marker = identity.marker(&context.cluster_id);
     let under_way = broadcast_under_way(&status);
-    let (streams, rooms, egresses, endpoint, participants, look, kept_key) = tokio::join!(
-        streams(world, &status, &credentials, &observed.access, &marker, list_freshness, about_to_start),
-        rooms(world, identity, &credentials, freshness),
-        egresses(world, identity, &credentials, &status, freshness),
+    let busy = matches!(state, State::Live | State::Standby) || under_way;
+    let pod_is_ready = observed.pods.iter().any(|pod| pod.ready && !pod.deleting);
+    let look = look(object, state, pod_is_ready, &observed.backoffs, now, timings);
+    // An object is not let go on the word of an old list.
+    let rooms_freshness =
+        if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
+    let marker = identity.marker(&context.cluster_id);
+    let (streams, rooms, egresses, endpoint, participants, seen, kept_key) = tokio::join!(
+        streams(world, &status, &credentials, &observed.access, &marker, look.stream),
+        rooms(world, identity, &credentials, rooms_freshness),
+        egresses(world, identity, &credentials, &status, look.egresses),
         async {
             let endpoint = endpoint(world, identity, &observed.pods).await?;
             let status = world.compositor.status(&endpoint).await;
@@ -93,7 +84,7 @@ pub async fn observe(
         },
         async {
             let room = status.room.as_ref().and_then(|room| room.name.as_ref()).filter(|_| under_way)?;
-            Some(world.livekit.participants(&credentials.livekit, room, freshness).await)
+            Some(world.livekit.participants(&credentials.livekit, room, timings.fast).await)
         },
         async {
             let url = status.playback_url.as_ref().filter(|_| under_way)?;
@@ -108,7 +99,7 @@ pub async fn observe(
     if let Seen::Known(Some(stream)) = &observed.stream {
         observed.mux_connected = memory.looks.connected(&stream.id, stream.connected);
     }
-    observed.sight = look.map_or(Sight::NotLooked, |look| memory.looks.judge(look));
+    observed.sight = seen.map_or(Sight::NotLooked, |seen| memory.looks.judge(seen));
     observed.participants = participants
         .map_or(Seen::NotAsked, |answer| answer.map(|all| all.iter().cloned().collect::<Vec<_>>()).into());
     observed.kept_key = kept_key;
@@ -132,46 +123,49 @@ async fn kept_key(world: &World, namespace: &str, name: &str) -> Option<KeptKey>
     }
 }
 
-/// Whether `state` is reached, as far as was known when status was written.
-fn is_reached(object: &MemorialStream, state: State) -> bool {
-    let status = object.status.as_ref();
-    status.is_some_and(|status| {
-        status.state == Some(state)
-            && status.observed_generation == object.metadata.generation
-            && is_true(&status.conditions, ConditionType::Ready)
-    })
-}
-
+/// The stream, and those with our marker where they were searched for.
 async fn streams(
     world: &World,
     status: &MemorialStreamStatus,
     credentials: &Credentials,
     access: &Access,
     marker: &str,
-    freshness: Duration,
-    ask_for_ours: bool,
+    look: StreamLook,
 ) -> (Seen<Option<LiveStream>>, Seen<Vec<LiveStream>>) {
     if let Access::Failed(error) = access {
         return (Seen::Failed(error.clone()), Seen::Failed(error.clone()));
     }
-    let mux = status.mux.clone().unwrap_or_default();
-    let searching = mux.stream_id.is_none() && mux.creating.is_some();
-    let freshness = if searching { Duration::ZERO } else { freshness };
-    let list = world.mux.streams(&credentials.mux, freshness).await;
-    let marked = match &list {
-        Ok(list) => Seen::Known(
-            list.iter().filter(|stream| stream.passthrough.as_deref() == Some(marker)).cloned().collect(),
-        ),
-        Err(error) => Seen::Failed(error.clone()),
+    let (mux, credentials) = (&world.mux, &credentials.mux);
+    let id = status.mux.as_ref().and_then(|mux| mux.stream_id.as_deref()).unwrap_or_default();
+    let ours = |stream: &&LiveStream| stream.passthrough.as_deref() == Some(marker);
+    let stream = match look {
+        StreamLook::No => Seen::NotAsked,
+        StreamLook::Search(freshness) => {
+            let all = mux.all_streams(credentials, freshness).await;
+            let marked = all.map(|all| all.iter().filter(ours).cloned().collect::<Vec<_>>());
+            return (Seen::NotAsked, marked.into());
+        }
+        StreamLook::Now => mux.stream(credentials, id, Duration::ZERO).await.into(),
+        StreamLook::ById(freshness) => mux.stream(credentials, id, freshness).await.into(),
+        StreamLook::Spare(freshness) => {
+            let stream = mux.spare_look(credentials, id, freshness).await.map_or(Seen::NotAsked, Seen::from);
+            // A duplicate that a stale leader made goes with the next scan, which serves the whole environment.
+            let all = mux.all_streams(credentials, SCAN).await;
+            let marked =
+                all.map_or(Seen::NotAsked, |all| Seen::Known(all.iter().filter(ours).cloned().collect()));
+            return (stream, marked);
+        }
+        StreamLook::OnAir { list, own } => {
+            let active = mux.active_streams(credentials, list).await;
+            let listed = active.ok().and_then(|all| all.iter().find(|stream| stream.id == id).cloned());
+            // An absence is believed to nobody but Mux's word about the stream itself.
+            match listed {
+                Some(stream) => Seen::Known(Some(stream)),
+                None => mux.stream(credentials, id, own).await.into(),
+            }
+        }
     };
-    let Some(id) = mux.stream_id else { return (Seen::NotAsked, marked) };
-    // An absence is believed to nobody but Mux.
-    let listed = list.ok().and_then(|list| list.iter().find(|stream| stream.id == id).cloned());
-    let stream = match listed.filter(|_| !ask_for_ours) {
-        Some(stream) => Seen::Known(Some(stream)),
-        None => world.mux.stream(&credentials.mux, &id).await.into(),
-    };
-    (stream, marked)
+    (stream, Seen::NotAsked)
 }
 
 async fn rooms(
@@ -190,10 +184,10 @@ async fn egresses(
     identity: &Identity,
     credentials: &Credentials,
     status: &MemorialStreamStatus,
-    freshness: Duration,
+    freshness: Option<Duration>,
 ) -> Seen<Vec<Egress>> {
+    let Some(freshness) = freshness else { return Seen::NotAsked };
     let egress = status.egress.clone().unwrap_or_default();
-    let freshness = if egress.starting.is_some() { Duration::ZERO } else { freshness };
     let active = match world.livekit.active_egresses(&credentials.livekit, freshness).await {
         Ok(active) => active,
         Err(error) => return Seen::Failed(error),
@@ -201,7 +195,7 @@ async fn egresses(
     let mut ours: Vec<Egress> =
         active.iter().filter(|egress| identity.owns_room(&egress.room_name)).cloned().collect();
     if let Some(id) = egress.id.filter(|id| !ours.iter().any(|seen| seen.id == *id)) {
-        match world.livekit.egress(&credentials.livekit, &id).await {
+        match world.livekit.egress(&credentials.livekit, &id, freshness).await {
             Ok(found) => ours.extend(found),
             Err(error) => return Seen::Failed(error),
         }

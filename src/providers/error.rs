@@ -6,6 +6,22 @@ use std::time::Duration;
 /// What a call to a provider brings.
 pub type Result<T> = std::result::Result<T, ProviderError>;
 
+/// Characters. What is wrong is told in a sentence or two.
+const LONGEST_MESSAGE: usize = 500;
+
+/// What others wrote, fit for a status that people read in one line: bounded, without control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut characters = text
+        .chars()
+        .map(|character| if character.is_control() || character.is_whitespace() { ' ' } else { character });
+    let mut line: String = characters.by_ref().take(LONGEST_MESSAGE).collect();
+    if characters.next().is_some() {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
 /// Whom we called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
@@ -79,7 +95,20 @@ impl ProviderError {
         class: ErrorClass,
         message: impl Into<String>,
     ) -> Self {
-        Self { provider, operation, class, message: message.into(), cause: None }
+        Self { provider, operation, class, message: one_line(&message.into()), cause: None }
+    }
+
+    /// A question that waits for its answer longer than its asker does.
+    pub(crate) fn no_answer_yet(provider: Provider, operation: &'static str, class: ErrorClass) -> Self {
+        let message = format!(
+            "{provider} has not answered yet; it is slow, or the request waits for its turn at the rate limit"
+        );
+        Self::new(provider, operation, class, message)
+    }
+
+    /// A question whose asking came to an end without an answer.
+    pub(crate) fn cut_short(provider: Provider, operation: &'static str, class: ErrorClass) -> Self {
+        Self::new(provider, operation, class, format!("the call to {provider} was cut short"))
     }
 
     pub(super) fn because(self, cause: Cause) -> Self {
@@ -90,5 +119,20 @@ impl ProviderError {
     #[cfg(test)]
     pub(crate) fn transient_for_test() -> Self {
         Self::new(Provider::Mux, "live_streams", ErrorClass::Transient, "Mux cannot be reached")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_endpoint_says_is_one_bounded_line() {
+        let said = format!("first\r\nsecond\u{1b}[31m\tthird{}", "x".repeat(10_000));
+        let error = ProviderError::new(Provider::Mux, "test", ErrorClass::Terminal, said);
+        assert!(error.message.starts_with("first  second [31m third"), "{error}");
+        assert!(!error.message.contains(char::is_control));
+        assert_eq!(error.message.chars().count(), LONGEST_MESSAGE);
+        assert!(error.message.ends_with('…'));
     }
 }

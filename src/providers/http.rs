@@ -1,13 +1,16 @@
-//! The HTTP client of all that is outside of the cluster.
+//! HTTP, the same for both providers: no redirections, no repetitions, and no answer without a bound. An endpoint may be one
+//! that a tenant named.
 
-use reqwest::Client;
+use super::Interruption;
+use reqwest::{Client, Response};
 use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes. A page of 100 live streams of Mux's has some 150,000.
+const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
-/// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image. Follows no redirect and repeats
-/// nothing.
+/// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image.
 ///
 /// # Errors
 /// The TLS configuration or the client cannot be made.
@@ -25,4 +28,16 @@ pub fn http_client() -> Result<Client, Box<dyn std::error::Error + Send + Sync>>
         .user_agent(concat!("memorialstream-operator/", env!("CARGO_PKG_VERSION")))
         .build()?;
     Ok(client)
+}
+
+/// The body, unless it is longer than any of the providers': it must not fill our memory.
+pub(super) async fn bounded_body(response: &mut Response) -> Result<Vec<u8>, Interruption> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| Interruption::from(&error))? {
+        if body.len() + chunk.len() > LONGEST_BODY {
+            return Err(Interruption::TooLong { host: response.url().host_str().map(str::to_owned) });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }

@@ -7,6 +7,7 @@ pub mod livekit;
 pub mod mux;
 mod transport;
 
+pub(crate) use error::one_line;
 pub use error::{Cause, ErrorClass, Provider, ProviderError, Result};
 pub use http::http_client;
 pub use memorialstream_compositor_protocol::Secret;

@@ -47,6 +47,11 @@ pub enum Interruption {
         /// To whom.
         host: Option<String>,
     },
+    /// The answer was longer than any of the provider's, and was not read to its end.
+    TooLong {
+        /// Whose.
+        host: Option<String>,
+    },
 }
 
 impl From<&reqwest::Error> for Interruption {
@@ -85,6 +90,13 @@ pub(super) fn failed(
         Interruption::BrokeOff { host } => (
             repeat.doubt(),
             format!("the connection to {provider}{} broke off before the answer was complete", at(host)),
+        ),
+        Interruption::TooLong { host } => (
+            match repeat {
+                Repeat::Safe => ErrorClass::Credentials,
+                Repeat::Never => ErrorClass::InDoubt,
+            },
+            format!("the answer{} is longer than any of {provider}'s; check its URL and any proxy", at(host)),
         ),
     };
     ProviderError::new(provider, operation, class, message)

@@ -17,8 +17,7 @@ pub fn with_held_words(object: &MemorialStream) -> MemorialStream {
     let before = said.session.unwrap_or(1);
     whole.spec.session = whole.spec.session.or(said.session);
     let new_session = session(&whole.spec) > before;
-    let ended = status.ended_session.is_some_and(|ended| ended >= session(&whole.spec));
-    if whole.spec.state.is_none() && !new_session && !ended {
+    if whole.spec.state.is_none() && !new_session {
         whole.spec.state = said.state;
     }
     if whole.spec.program.is_none() {
@@ -82,6 +81,7 @@ mod tests {
     use crate::api::MemorialStreamSpec;
     use crate::api::spec::Camera;
     use crate::api::status::ProgramStatus;
+    use crate::service::desired::{Why, desired};
 
     fn object(state: Option<State>, session: Option<i64>) -> MemorialStream {
         let camera = |name: &str| Camera { name: name.into(), display_name: None };
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_word_a_new_session_and_the_end_of_one_end_the_hold() {
+    fn an_explicit_word_and_a_new_session_end_the_hold() {
         let live = object(Some(State::Live), Some(1));
         let said_otherwise = synced(&live, object(Some(State::Idle), None));
         assert_eq!(with_held_words(&said_otherwise).spec.state, Some(State::Idle));
@@ -131,7 +131,12 @@ mod tests {
         assert_eq!(with_held_words(&next).spec.state, None, "nobody asked for a second broadcast");
         let mut over = synced(&live, object(None, None));
         over.status.as_mut().unwrap().ended_session = Some(1);
-        assert_eq!(with_held_words(&over).spec.state, None);
+        let desired = desired(&with_held_words(&over), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (desired.state, desired.why),
+            (State::Ended, Why::SessionEnded),
+            "and no schedule begins anew"
+        );
     }
 
     #[test]

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// LiveKit. Answers of lists may be as old as `freshness`: one request serves all objects of a project. Failures are
-/// those of [`LiveKitClient`](crate::providers::livekit::LiveKitClient).
+/// LiveKit. Answers may be as old as `freshness`: one request serves all objects of a project. An answer that takes long
+/// is not waited for: the error says so, and the answer serves who asks next. Failures are those of
+/// [`LiveKitClient`](crate::providers::livekit::LiveKitClient).
 #[async_trait]
 pub trait LiveKit: Send + Sync {
     /// Every room.
@@ -34,6 +35,7 @@ pub trait LiveKit: Send + Sync {
         &self,
         credentials: &LiveKitCredentials,
         id: &str,
+        freshness: Duration,
     ) -> Result<Option<Egress>, ProviderError>;
     /// Creates a room; one of that name that exists already is returned as it is.
     async fn create_room(

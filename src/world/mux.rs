@@ -6,24 +6,41 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Mux. Answers of lists may be as old as `freshness`: one request serves all objects of an environment. Failures are
-/// those of [`MuxClient`](crate::providers::mux::MuxClient).
+/// Mux. Answers may be as old as `freshness`: one request serves all objects of an environment. An answer that takes long
+/// is not waited for: the error says so, and the answer serves who asks next. Failures are those of
+/// [`MuxClient`](crate::providers::mux::MuxClient).
 #[async_trait]
 pub trait Mux: Send + Sync {
     /// Whose credentials these are. Remembered for some minutes.
     async fn environment(&self, credentials: &MuxCredentials) -> Result<Environment, ProviderError>;
-    /// Every live stream of the environment.
-    async fn streams(
+    /// Every live stream of the environment that is active. One that is not among them may be active nevertheless: lists
+    /// may lag.
+    async fn active_streams(
         &self,
         credentials: &MuxCredentials,
         freshness: Duration,
     ) -> Result<Arc<Vec<LiveStream>>, ProviderError>;
-    /// One live stream, asked for now. `None`: Mux says that it does not exist, and the credentials are good.
+    /// One live stream. `None`: Mux says that it does not exist, and the credentials are good. `Duration::ZERO` asks for
+    /// Mux's own word of this moment, as is needed before a start; fresher than 10 s goes ahead of other looks.
     async fn stream(
         &self,
         credentials: &MuxCredentials,
         id: &str,
+        freshness: Duration,
     ) -> Result<Option<LiveStream>, ProviderError>;
+    /// One live stream on which nothing depends now. `None`: not now. However many ask, it costs a few requests a minute.
+    async fn spare_look(
+        &self,
+        credentials: &MuxCredentials,
+        id: &str,
+        freshness: Duration,
+    ) -> Option<Result<Option<LiveStream>, ProviderError>>;
+    /// Every live stream of the environment, whoever made it: many requests. For searches by marker only.
+    async fn all_streams(
+        &self,
+        credentials: &MuxCredentials,
+        freshness: Duration,
+    ) -> Result<Arc<Vec<LiveStream>>, ProviderError>;
     /// Creates a live stream. Never repeated by itself; `InDoubt` when it may exist now.
     async fn create_stream(
         &self,

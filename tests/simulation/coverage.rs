@@ -38,8 +38,6 @@ pub struct Coverage {
     pub reasons: BTreeSet<String>,
     pub struck: BTreeMap<(Site, Fault), u64>,
     pub called: BTreeMap<Site, u64>,
-    /// Requests that Mux refused with 429, by token.
-    pub refused: BTreeMap<String, u64>,
 }
 
 impl Coverage {

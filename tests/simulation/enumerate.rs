@@ -84,7 +84,9 @@ fn with_fault(transition: Transition, via: Via, point: u64, fault: Fault, kept: 
         transition.prepare(&mut stage, via).await;
         stage.land().faults.at(point, fault);
         transition.act(&mut stage, via).await;
-        *passes.lock().unwrap() = stage.settle(12).await;
+        // Whether it then keeps still is looked at after every sixth: that takes the longest.
+        let quiet = if point.is_multiple_of(6) { 12 } else { 0 };
+        *passes.lock().unwrap() = stage.settle(quiet).await;
         stage
     });
     Outcome { passes: passes.into_inner().unwrap(), ..outcome }

@@ -2,10 +2,11 @@
 
 use crate::cluster::{Key, time};
 use crate::land::Land;
+use crate::mux::MuxEnvironment;
 use crate::process::Process;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use memorialstream_mux_model::{Credentials, Method, Request, Secret};
+use memorialstream_mux_model::{Credentials, Method, RateLimits, Request, Secret, Settings};
 use memorialstream_operator::api::names::PROGRAM_IDENTITY;
 use memorialstream_operator::providers::livekit::EgressStatus;
 use memorialstream_operator::service::pod::{INCARNATION_LABEL, UID_LABEL};
@@ -17,7 +18,9 @@ impl Land {
         let Some(secret) = self.director.mux_secrets.get(token).cloned() else { return };
         let Some(environment) = self.mux.get_mut(token) else { return };
         let credentials = Credentials { token_id: token.into(), token_secret: Secret::new(secret) };
-        environment.model.request(now, &Request::new(method, path, credentials));
+        without_limits(environment, |environment| {
+            environment.model.request(now, &Request::new(method, path, credentials));
+        });
         self.settle_mux(token);
     }
 
@@ -51,20 +54,17 @@ impl Land {
         let now = self.time();
         let Some(secret) = self.director.mux_secrets.get(token).cloned() else { return };
         let Some(environment) = self.mux.get_mut(token) else { return };
-        let limits = environment.model.settings().clone();
-        let mut unlimited = limits.clone();
-        unlimited.rate_limits = memorialstream_mux_model::RateLimits::UNLIMITED;
-        environment.model.set_settings(unlimited);
-        for index in 0..count {
-            let credentials =
-                Credentials { token_id: token.into(), token_secret: Secret::new(secret.clone()) };
-            let mut request = Request::new(Method::Post, "/video/v1/live-streams", credentials);
-            let body =
-                format!(r#"{{"passthrough":"another-product/{index}","playback_policies":["public"]}}"#);
-            request.body = body.into_bytes();
-            environment.model.request(now, &request);
-        }
-        environment.model.set_settings(limits);
+        without_limits(environment, |environment| {
+            for index in 0..count {
+                let credentials =
+                    Credentials { token_id: token.into(), token_secret: Secret::new(secret.clone()) };
+                let mut request = Request::new(Method::Post, "/video/v1/live-streams", credentials);
+                let body =
+                    format!(r#"{{"passthrough":"another-product/{index}","playback_policies":["public"]}}"#);
+                request.body = body.into_bytes();
+                environment.model.request(now, &request);
+            }
+        });
     }
 
     pub fn somebody_makes_a_stream(&mut self, token: &str, passthrough: &str) {
@@ -75,7 +75,9 @@ impl Land {
         let mut request = Request::new(Method::Post, "/video/v1/live-streams", credentials);
         request.body =
             format!(r#"{{"passthrough":"{passthrough}","playback_policies":["public"]}}"#).into_bytes();
-        environment.model.request(now, &request);
+        without_limits(environment, |environment| {
+            environment.model.request(now, &request);
+        });
     }
 
     pub fn lists_lag(&mut self, token: &str, seconds: u32) {
@@ -178,6 +180,18 @@ impl Land {
             self.after(milliseconds, move |land| land.join_as_program(&pod));
         }
     }
+}
+
+/// Others have their own high-priority tokens.
+fn without_limits(environment: &mut MuxEnvironment, act: impl FnOnce(&mut MuxEnvironment)) {
+    let limits = environment.model.settings().rate_limits;
+    let set = |environment: &mut MuxEnvironment, rate_limits| {
+        let settings = environment.model.settings().clone();
+        environment.model.set_settings(Settings { rate_limits, ..settings });
+    };
+    set(environment, RateLimits::UNLIMITED);
+    act(environment);
+    set(environment, limits);
 }
 
 /// What ails a process's watches.

@@ -2,6 +2,7 @@
 
 use crate::cluster::Key;
 use crate::faults::{Fault, Site};
+use crate::invariants::Invariant;
 use crate::land::Land;
 use crate::process::{Broken, Process};
 use async_trait::async_trait;
@@ -105,16 +106,22 @@ impl Transport for Wire {
             Err(Broken::TimedOut) => Err(Interruption::TimedOut { host }),
             Err(Broken::Failed(Fault::TooMany)) => {
                 let body = br#"{"errors":["Too many requests, retry later."]}"#.to_vec();
-                Ok(Answer { status: 429, retry_after: Some(Duration::from_secs(2)), request_id: None, body })
+                Ok(Answer {
+                    status: 429,
+                    retry_after: Some(Duration::from_secs(2)),
+                    remaining: None,
+                    request_id: None,
+                    body,
+                })
             }
             Err(Broken::Failed(Fault::ServerError | Fault::ServerErrorAfter)) => {
                 let body =
                     br#"{"error":{"type":"internal_error","messages":["Internal server error"]}}"#.to_vec();
-                Ok(Answer { status: 503, retry_after: None, request_id: None, body })
+                Ok(Answer { status: 503, retry_after: None, remaining: None, request_id: None, body })
             }
             Err(Broken::Failed(Fault::Refused)) => {
                 let body = br#"{"error":{"type":"invalid_parameters","messages":["no"]}}"#.to_vec();
-                Ok(Answer { status: 400, retry_after: None, request_id: None, body })
+                Ok(Answer { status: 400, retry_after: None, remaining: None, request_id: None, body })
             }
             Err(Broken::Failed(Fault::ReplyLost)) => Err(Interruption::BrokeOff { host }),
             Err(Broken::Failed(_)) => {
@@ -129,6 +136,7 @@ impl Land {
         self.mux_is_asked(site, call, path);
         let now = self.time();
         let refused = Answer {
+            remaining: None,
             status: 401,
             retry_after: None,
             request_id: None,
@@ -161,9 +169,12 @@ impl Land {
         self.settle_mux(&token);
         let body = answer.body.as_ref().map(|body| serde_json::to_vec(body).unwrap()).unwrap_or_default();
         if answer.status == 429 {
-            *self.coverage.refused.entry(token).or_default() += 1;
+            // A process that is new does not know what the one before has used up.
+            if self.crashed.is_empty() {
+                self.violated(Invariant::TooMany, &token, "Mux takes no more requests");
+            }
         }
-        Answer { status: answer.status, retry_after: None, request_id: None, body }
+        Answer { status: answer.status, retry_after: None, remaining: None, request_id: None, body }
     }
 
     /// Encoders that Mux cut off hear of it.

@@ -73,7 +73,8 @@ impl Operator {
         let default_secret = DefaultSecret {
             namespace: SYSTEM.0.into(),
             name: SYSTEM.1.into(),
-            allowed_endpoints: AllowedEndpoints::parse("*").unwrap(),
+            allowed_endpoints: AllowedEndpoints::parse("*.mux.com,livekit.example,livekit-b.example")
+                .unwrap(),
         };
         let in_use = CredentialsInUse::default();
         let (wake, woken) = mpsc::unbounded();

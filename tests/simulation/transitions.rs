@@ -389,7 +389,7 @@ fn a_second_stream_with_our_marker_is_never_used_and_goes() {
         let ours = stage.status().mux.unwrap().stream_id;
         stage.land().somebody_makes_a_stream(TOKEN, "memorialstream/cluster-1/uid-1");
         assert_eq!(stage.land().streams(JANE), 2);
-        stage.until(120_000, |land| land.streams(JANE) == 1).await.expect("it goes");
+        stage.until(1_800_000, |land| land.streams(JANE) == 1).await.expect("it goes with a scan");
         assert_eq!(stage.status().mux.unwrap().stream_id, ours);
         stage
     });

@@ -119,13 +119,17 @@ mod tests {
         assert!(page.starts_with("<html>"), "{page}");
         let (_, padded) = asked(Delivery::Padded { bytes: Some(200_000) }).await.expect("an answer");
         assert_eq!((padded.len(), padded.trim_start()), (200_000, whole.1.as_str()));
-        for closed in [Delivery::Closed, Delivery::Truncated] {
-            let error = asked(closed).await.expect_err("no answer");
-            assert!(!error.is_timeout(), "{closed:?}: {error:?}");
-        }
-        for open in [Delivery::Hangs, Delivery::Stalls, Delivery::Padded { bytes: None }] {
-            let error = asked(open).await.expect_err("no answer");
-            assert!(error.is_timeout(), "{open:?}: {error:?}");
+        // Whether the body fails, after the status has come, and whether the client waited in vain.
+        for (delivery, body, in_vain) in [
+            (Delivery::Closed, false, false),
+            (Delivery::Truncated, true, false),
+            (Delivery::Hangs, false, true),
+            (Delivery::Stalls, true, true),
+            (Delivery::Padded { bytes: None }, true, true),
+        ] {
+            let error = asked(delivery).await.expect_err("no answer");
+            let failed = error.is_body() || error.is_decode();
+            assert_eq!((failed, error.is_timeout()), (body, in_vain), "{delivery:?}: {error:?}");
         }
     }
 

@@ -15,6 +15,8 @@ struct Spoilt {
     spaces: u64,
     bytes: Bytes,
     end: End,
+    /// Everything before a cut is on its way.
+    flushed: bool,
 }
 
 /// How a body ends.
@@ -30,7 +32,7 @@ pub enum End {
 
 /// A body of so many spaces, these bytes, and that end.
 pub fn body(spaces: u64, bytes: Vec<u8>, end: End) -> Body {
-    Body::new(Spoilt { spaces, bytes: bytes.into(), end })
+    Body::new(Spoilt { spaces, bytes: bytes.into(), end, flushed: false })
 }
 
 impl hyper::body::Body for Spoilt {
@@ -39,7 +41,7 @@ impl hyper::body::Body for Spoilt {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, NoAnswer>>> {
         if self.spaces > 0 {
             static SPACES: [u8; CHUNK] = [b' '; CHUNK];
@@ -50,8 +52,15 @@ impl hyper::body::Body for Spoilt {
         if !self.bytes.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
         }
-        match self.end {
+        let end = self.end;
+        match end {
             End::Whole => Poll::Ready(None),
+            // hyper sends what it has before it asks again.
+            End::Cut if !self.flushed => {
+                self.flushed = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             End::Cut => Poll::Ready(Some(Err(NoAnswer))),
             // Nobody is woken: hyper drops it when the client goes.
             End::Stall => Poll::Pending,

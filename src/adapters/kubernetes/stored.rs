@@ -9,10 +9,13 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 use std::borrow::Cow;
 
+/// kubectl's copy of the whole manifest.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// How much of a reason is told.
 const LONGEST_REASON: usize = 200;
 
-/// A MemorialStream as it is stored. Without `managedFields`: half of an object's size, and nobody reads them here.
+/// A MemorialStream as it is stored. Without `managedFields` and kubectl's copy of the manifest: most of an
+/// object's size, and nobody reads them here.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// One that our types can read.
@@ -58,6 +61,9 @@ impl<'de> Deserialize<'de> for Stored {
         let mut value = Value::deserialize(deserializer)?;
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED);
+            }
         }
         match MemorialStream::deserialize(&value) {
             Ok(object) => Ok(Self::Readable(Box::new(object))),
@@ -148,7 +154,8 @@ mod tests {
         json!({
             "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream",
             "metadata": {"name": "jane-doe", "namespace": "family", "uid": "uid-1",
-                         "managedFields": [{"manager": "kubectl"}]},
+                         "managedFields": [{"manager": "kubectl"}],
+                         "annotations": {LAST_APPLIED: "{}", "kept": "yes"}},
             "spec": spec, "status": status,
         })
     }
@@ -164,7 +171,9 @@ mod tests {
             stored(json!("hello"), json!({})),
         ]);
         let list: Vec<Stored> = serde_json::from_value(list).unwrap();
-        assert!(matches!(&list[0], Stored::Readable(object) if object.metadata.managed_fields.is_none()));
+        let Stored::Readable(object) = &list[0] else { panic!("{:?}", list[0]) };
+        assert_eq!(object.metadata.managed_fields, None);
+        assert_eq!(object.metadata.annotations, Some([("kept".to_owned(), "yes".to_owned())].into()));
         for (object, place) in list[1..].iter().zip(["spec: ", "spec: ", "status: ", "spec: "]) {
             let Stored::Unreadable(unreadable) = object else { panic!("{object:?}") };
             assert!(unreadable.reason.starts_with(place), "{}", unreadable.reason);

@@ -238,6 +238,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_is_kept_as_far_as_it_is_read() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "managedFields": [{"manager": "kubelet"}], "labels": {"a": "b"}},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "compositor"}]},
+            "status": {"phase": "Running"},
+        }))
+        .unwrap();
+        let kept = pod.keep().unwrap();
+        assert_eq!((kept.metadata.managed_fields, kept.metadata.labels.is_some()), (None, true));
+        let spec = kept.spec.unwrap();
+        assert_eq!((spec.node_name.as_deref(), spec.containers.len()), (Some("node-1"), 0));
+        assert_eq!(kept.status.unwrap().phase.as_deref(), Some("Running"));
+    }
+
+    #[test]
     fn a_cache_follows_changes_and_makes_up_for_lost_ones_at_the_next_list() {
         let (store, writer) = reflector::store();
         let mut cache: Cache<MemorialStream> = Cache::new(writer);

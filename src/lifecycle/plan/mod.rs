@@ -10,6 +10,7 @@ pub use room::room_may_return;
 pub use sender::ingest;
 
 use super::backoff::{Effect, Part, held};
+use super::look::may_be_visited;
 use super::observed::Observed;
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{FINALIZER, PAUSED};
@@ -23,6 +24,7 @@ use crate::service::desired::{self, Desired, Why, broadcast_under_way, request_f
 use crate::service::stream_key::KeptKey;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// How long the lane waits for what.
@@ -51,8 +53,12 @@ pub struct Timings {
     /// Between looks at Mux while what is wanted is reached and runs: Mux takes one request a second for all services
     /// of an environment, and the sender tells sooner that it is cut off.
     pub steady: Duration,
-    /// Between passes while nothing does.
+    /// Between looks at the Mux live stream of a service that stands by.
+    pub standby: Duration,
+    /// Between passes while nothing does, but something may: a room that devices open again, a change that failed.
     pub slow: Duration,
+    /// Between passes while what is wanted is reached, and nothing runs or may.
+    pub idle: Duration,
 }
 
 impl Default for Timings {
@@ -68,7 +74,9 @@ impl Default for Timings {
             room_return: Duration::from_secs(8),
             fast: Duration::from_secs(2),
             steady: Duration::from_secs(6),
+            standby: Duration::from_secs(30),
             slow: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
         }
     }
 }
@@ -488,19 +496,39 @@ impl Pass<'_> {
             && !self.deleting()
             && !self.room_may_return()
             && self.status.mux.as_ref().is_some_and(|mux| mux.creating.is_none() && mux.stream_id.is_some());
+        let until = |time: Timestamp| {
+            let wait = time.duration_since(self.now).max(SignedDuration::from_millis(50));
+            Duration::try_from(wait).unwrap_or(self.timings.slow)
+        };
+        let held = self.observed.backoffs.values().map(|backoff| backoff.remaining);
+        let held = held.filter(|remaining| !remaining.is_zero()).min();
+        let nothing_runs = matches!(self.desired.state, State::Idle | State::Ended)
+            && !broadcast_under_way(&self.status)
+            && self.observed.pods.is_empty();
         let usual = match &self.observed.access {
             // What a person or another object mends is looked for often: it costs no request to a provider.
             Access::Unusable(_) => self.timings.slow / 4,
             _ if self.observed.slug_holder.is_some() => self.timings.slow / 4,
             Access::Failed(_) => self.timings.slow,
-            Access::Granted { .. } if settled => self.timings.slow,
-            Access::Granted { .. } => self.timings.fast,
-        };
-        let until = |time: Timestamp| {
-            let wait = time.duration_since(self.now).max(SignedDuration::from_millis(50));
-            Duration::try_from(wait).unwrap_or(usual)
+            Access::Granted { .. } if settled => self.rest(),
+            Access::Granted { .. } => match held.filter(|_| nothing_runs) {
+                Some(held) => held.max(self.timings.fast).min(self.timings.slow),
+                None => self.timings.fast,
+            },
         };
         self.desired.next_change.map_or(usual, |next| usual.min(until(next)))
+    }
+
+    /// How long an object that is at rest is left alone: the longer, the less may happen to it, and each for a time of its
+    /// own, so that many do not come at once.
+    fn rest(&self) -> Duration {
+        if !self.observed.backoffs.is_empty() || may_be_visited(&self.status, self.now) {
+            return self.timings.slow;
+        }
+        let mut hasher = DefaultHasher::new();
+        self.identity.uid.hash(&mut hasher);
+        let share = u32::try_from(hasher.finish() % 512).unwrap_or(0);
+        self.timings.idle * 3 / 4 + self.timings.idle * share / 1024
     }
 }
 

@@ -193,9 +193,13 @@ impl Pass<'_> {
 
     fn is_rested(&self) -> bool {
         let egress = self.status.egress.as_ref().filter(|_| broadcast_under_way(&self.status));
-        egress.and_then(|egress| egress.started_at.as_ref().map(|since| (egress.attempt, since))).is_none_or(
-            |(attempt, since)| self.elapsed(since) >= Duration::from_secs(1 << attempt.clamp(0, 5)),
-        )
+        // A start that was refused has a back-off of its own, and ends with it: a worker may be there any moment.
+        let came_about = |egress: &&EgressStatus| egress.status.is_some() || egress.error.is_none();
+        let before =
+            egress.filter(came_about).and_then(|egress| Some((egress.attempt, egress.started_at.as_ref()?)));
+        before.is_none_or(|(attempt, since)| {
+            self.elapsed(since) >= Duration::from_secs(1 << attempt.clamp(0, 5))
+        })
     }
 
     /// A sender was given up that may still send: until it has surely stopped, Mux refuses all ingest.

@@ -2,7 +2,7 @@
 
 use super::{Kind, View};
 use crate::api::Reason;
-use crate::api::conditions::Statement;
+use crate::api::conditions::{Statement, is_true};
 use crate::lifecycle::backoff::Part;
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::plan::Action;
@@ -54,6 +54,9 @@ impl View<'_> {
         if let Some(backoff) = self.backoff(kind, Part::Stream) {
             return backoff;
         }
+        if let Some(before) = self.stream_was_ready() {
+            return before;
+        }
         let Seen::Known(Some(stream)) = &self.observed.stream else {
             if self.plan.desired.why == Why::Deletion && mux.creating.is_none() {
                 return Statement::not_requested(kind);
@@ -92,6 +95,16 @@ impl View<'_> {
                 Statement::new(kind, false, Reason::Disabling, "the Mux live stream is being disabled")
             }
         }
+    }
+
+    /// A stream on which nothing depends is not asked for in each pass: it is as it was seen or left last.
+    fn stream_was_ready(&self) -> Option<Statement> {
+        let kind = Kind::MuxStreamReady;
+        let named = self.status.mux.as_ref().is_some_and(|mux| mux.stream_id.is_some());
+        let before = self.object.status.as_ref().is_some_and(|before| is_true(&before.conditions, kind));
+        let reason = if self.runs() { Reason::Enabled } else { Reason::Disabled };
+        let not_asked = self.observed.stream == Seen::NotAsked && self.plan.desired.why != Why::Deletion;
+        (not_asked && named && before).then(|| Statement::new(kind, true, reason, ""))
     }
 
     pub(super) fn room(&self) -> Statement {

@@ -3,12 +3,14 @@
 use super::egress::{Egress, ProgramEgress};
 use super::error::{classify, is};
 use super::room::{LiveKitRoom, Participant};
+use super::twirp::{Call, Failure, Twirp};
 use crate::providers::transport::Repeat;
-use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
+use crate::providers::{ProviderError, Result, Secret};
 use async_trait::async_trait;
-use livekit_api::services::egress::{EgressClient, EgressListFilter, EgressListOptions};
-use livekit_api::services::room::{CreateRoomOptions, RoomClient};
-use livekit_api::services::{ServerErrorCode, ServiceError};
+use livekit_api::access_token::VideoGrants;
+use livekit_api::services::ServerErrorCode;
+use livekit_protocol as proto;
+use prost::Message;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// With what to call LiveKit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LiveKitCredentials {
-    /// `wss://…`, `ws://…`, `https://…` or `http://…`. livekit-api ignores a path.
+    /// `wss://…`, `ws://…`, `https://…` or `http://…`. A path is ignored.
     pub url: String,
     /// The project's key.
     pub api_key: String,
@@ -65,17 +67,10 @@ pub trait LiveKitApi: Send + Sync {
     async fn stop_egress(&self, id: &str) -> Result<()>;
 }
 
-/// A client of one LiveKit project. Cheap to clone. It sends each request once: livekit-api's fail-over to other
-/// regions is off, because a start that is sent again can run twice.
+/// A client of one LiveKit project. Cheap to clone. It sends each request once: a start that is sent again can run twice.
 #[derive(Clone)]
 pub struct LiveKitClient {
-    clients: Arc<Clients>,
-}
-
-struct Clients {
-    rooms: RoomClient,
-    egress: EgressClient,
-    starts: EgressClient,
+    twirp: Arc<Twirp>,
 }
 
 impl fmt::Debug for LiveKitClient {
@@ -90,21 +85,36 @@ impl LiveKitClient {
     /// # Errors
     /// The URL is none that LiveKit could have.
     pub fn new(credentials: &LiveKitCredentials) -> Result<Self> {
-        let LiveKitCredentials { url, api_key, api_secret } = credentials;
-        let usable = reqwest::Url::parse(url)
-            .is_ok_and(|url| matches!(url.scheme(), "ws" | "wss" | "http" | "https") && url.has_host());
-        if !usable {
-            let message = "LiveKit's URL is not a ws, wss, http or https URL; correct it";
-            return Err(ProviderError::new(Provider::LiveKit, "new", ErrorClass::Terminal, message));
-        }
-        let egress = |timeout| {
-            let client = EgressClient::with_api_key(url, api_key, api_secret.reveal());
-            client.with_failover(false).with_request_timeout(timeout)
-        };
-        let rooms = RoomClient::with_api_key(url, api_key, api_secret.reveal());
-        let rooms = rooms.with_failover(false).with_request_timeout(ROOM_TIMEOUT);
-        let clients = Clients { rooms, egress: egress(EGRESS_TIMEOUT), starts: egress(START_TIMEOUT) };
-        Ok(Self { clients: Arc::new(clients) })
+        Ok(Self { twirp: Arc::new(Twirp::new(credentials)?) })
+    }
+
+    async fn room_service<Q: Message, A: Message + Default>(
+        &self,
+        method: &'static str,
+        request: &Q,
+        grants: VideoGrants,
+    ) -> std::result::Result<A, Failure> {
+        let call = Call { service: "RoomService", method, request, grants, timeout: ROOM_TIMEOUT };
+        self.twirp.call(call).await
+    }
+
+    async fn egress_service<Q: Message, A: Message + Default>(
+        &self,
+        method: &'static str,
+        request: &Q,
+        timeout: Duration,
+    ) -> std::result::Result<A, Failure> {
+        let grants = VideoGrants { room_record: true, ..VideoGrants::default() };
+        self.twirp.call(Call { service: "Egress", method, request, grants, timeout }).await
+    }
+
+    async fn list_egress(
+        &self,
+        request: proto::ListEgressRequest,
+    ) -> std::result::Result<Vec<Egress>, Failure> {
+        let listed: proto::ListEgressResponse =
+            self.egress_service("ListEgress", &request, EGRESS_TIMEOUT).await?;
+        Ok(listed.items.into_iter().map(Egress::from).collect())
     }
 }
 
@@ -117,79 +127,102 @@ impl LiveKitApi for LiveKitClient {
         empty_timeout_seconds: u32,
         departure_timeout_seconds: u32,
     ) -> Result<LiveKitRoom> {
-        let options = CreateRoomOptions {
+        let request = proto::CreateRoomRequest {
+            name: name.to_owned(),
             empty_timeout: empty_timeout_seconds,
             departure_timeout: departure_timeout_seconds,
             metadata: metadata.to_owned(),
-            ..CreateRoomOptions::default()
+            ..proto::CreateRoomRequest::default()
         };
-        let room = self.clients.rooms.create_room(name, options).await.map_err(safe("create_room"))?;
+        let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
+        let room: proto::Room =
+            self.room_service("CreateRoom", &request, grants).await.map_err(safe("create_room"))?;
         Ok(room.into())
     }
 
     async fn rooms(&self) -> Result<Vec<LiveKitRoom>> {
-        let rooms = self.clients.rooms.list_rooms(Vec::new()).await.map_err(safe("rooms"))?;
-        Ok(rooms.into_iter().map(LiveKitRoom::from).collect())
+        let grants = VideoGrants { room_list: true, ..VideoGrants::default() };
+        let request = proto::ListRoomsRequest::default();
+        let listed: proto::ListRoomsResponse =
+            self.room_service("ListRooms", &request, grants).await.map_err(safe("rooms"))?;
+        Ok(listed.rooms.into_iter().map(LiveKitRoom::from).collect())
     }
 
     async fn delete_room(&self, name: &str) -> Result<()> {
-        match self.clients.rooms.delete_room(name).await {
-            Err(error) if is(&error, ServerErrorCode::NOT_FOUND) => Ok(()),
-            other => other.map_err(safe("delete_room")),
+        let grants = VideoGrants { room_create: true, ..VideoGrants::default() };
+        let request = proto::DeleteRoomRequest { room: name.to_owned() };
+        let deleted: std::result::Result<proto::DeleteRoomResponse, _> =
+            self.room_service("DeleteRoom", &request, grants).await;
+        match deleted {
+            Err(failure) if is(&failure, ServerErrorCode::NOT_FOUND) => Ok(()),
+            other => other.map(drop).map_err(safe("delete_room")),
         }
     }
 
     async fn participants(&self, room: &str) -> Result<Vec<Participant>> {
-        match self.clients.rooms.list_participants(room).await {
-            Err(error) if is(&error, ServerErrorCode::NOT_FOUND) => Ok(Vec::new()),
-            Err(error) => Err(safe("participants")(error)),
-            Ok(participants) => Ok(participants.into_iter().map(Participant::from).collect()),
+        let grants = VideoGrants { room_admin: true, room: room.to_owned(), ..VideoGrants::default() };
+        let request = proto::ListParticipantsRequest { room: room.to_owned() };
+        let listed: std::result::Result<proto::ListParticipantsResponse, _> =
+            self.room_service("ListParticipants", &request, grants).await;
+        match listed {
+            Err(failure) if is(&failure, ServerErrorCode::NOT_FOUND) => Ok(Vec::new()),
+            Err(failure) => Err(safe("participants")(failure)),
+            Ok(listed) => Ok(listed.participants.into_iter().map(Participant::from).collect()),
         }
     }
 
     async fn start_program_egress(&self, request: &ProgramEgress) -> Result<Egress> {
-        let started = self.clients.starts.start_egress(request.request()).await;
-        started.map(Egress::from).map_err(|error| classify("start_program_egress", Repeat::Never, &error))
+        let started: std::result::Result<proto::EgressInfo, _> =
+            self.egress_service("StartEgress", &request.request(), START_TIMEOUT).await;
+        started.map(Egress::from).map_err(|failure| classify("start_program_egress", Repeat::Never, &failure))
     }
 
     async fn egresses(&self, room: Option<&str>, active_only: bool) -> Result<Vec<Egress>> {
-        let filter = room.map_or(EgressListFilter::All, |room| EgressListFilter::Room(room.to_owned()));
-        let options = EgressListOptions { filter, active: active_only, page_token: None };
-        let egresses = self.clients.egress.list_egress(options).await.map_err(safe("egresses"))?;
-        Ok(egresses.into_iter().map(Egress::from).collect())
+        let room_name = room.unwrap_or_default().to_owned();
+        let request = proto::ListEgressRequest {
+            room_name,
+            active: active_only,
+            ..proto::ListEgressRequest::default()
+        };
+        self.list_egress(request).await.map_err(safe("egresses"))
     }
 
     async fn egress(&self, id: &str) -> Result<Option<Egress>> {
-        let filter = EgressListFilter::Egress(id.to_owned());
-        let options = EgressListOptions { filter, active: false, page_token: None };
-        match self.clients.egress.list_egress(options).await {
-            Err(error) if is(&error, ServerErrorCode::NOT_FOUND) => Ok(None),
-            Err(error) => Err(safe("egress")(error)),
-            Ok(egresses) => Ok(egresses.into_iter().find(|egress| egress.egress_id == id).map(Egress::from)),
+        let request =
+            proto::ListEgressRequest { egress_id: id.to_owned(), ..proto::ListEgressRequest::default() };
+        match self.list_egress(request).await {
+            Err(failure) if is(&failure, ServerErrorCode::NOT_FOUND) => Ok(None),
+            Err(failure) => Err(safe("egress")(failure)),
+            Ok(egresses) => Ok(egresses.into_iter().find(|egress| egress.id == id)),
         }
     }
 
     async fn ask_worker(&self, id: &str) -> Result<bool> {
         // A frozen worker is waited for by the server for 15 s, a dead one for 3 s.
-        let asked = self.clients.egress.update_stream(id, Vec::new(), Vec::new());
+        let request = proto::UpdateStreamRequest { egress_id: id.to_owned(), ..Default::default() };
+        let asked = self.egress_service("UpdateStream", &request, EGRESS_TIMEOUT);
         let Ok(answer) = tokio::time::timeout(WORKER_TIMEOUT, asked).await else { return Ok(false) };
+        let answer: std::result::Result<proto::EgressInfo, _> = answer;
         match answer {
             Ok(_) => Ok(true),
-            Err(error)
-                if is(&error, ServerErrorCode::UNAVAILABLE)
-                    || is(&error, ServerErrorCode::DEADLINE_EXCEEDED) =>
+            Err(failure)
+                if is(&failure, ServerErrorCode::UNAVAILABLE)
+                    || is(&failure, ServerErrorCode::DEADLINE_EXCEEDED) =>
             {
                 Ok(false)
             }
-            Err(error) => Err(safe("ask_worker")(error)),
+            Err(failure) => Err(safe("ask_worker")(failure)),
         }
     }
 
     async fn stop_egress(&self, id: &str) -> Result<()> {
-        match self.clients.egress.stop_egress(id).await {
-            Err(error)
-                if is(&error, ServerErrorCode::NOT_FOUND)
-                    || is(&error, ServerErrorCode::FAILED_PRECONDITION) =>
+        let request = proto::StopEgressRequest { egress_id: id.to_owned() };
+        let stopped: std::result::Result<proto::EgressInfo, _> =
+            self.egress_service("StopEgress", &request, EGRESS_TIMEOUT).await;
+        match stopped {
+            Err(failure)
+                if is(&failure, ServerErrorCode::NOT_FOUND)
+                    || is(&failure, ServerErrorCode::FAILED_PRECONDITION) =>
             {
                 Ok(())
             }
@@ -198,7 +231,7 @@ impl LiveKitApi for LiveKitClient {
     }
 }
 
-/// Classes the error of a call that may be repeated.
-fn safe(operation: &'static str) -> impl Fn(ServiceError) -> ProviderError {
-    move |error| classify(operation, Repeat::Safe, &error)
+/// Classes the failure of a call that may be repeated.
+fn safe(operation: &'static str) -> impl Fn(Failure) -> ProviderError {
+    move |failure| classify(operation, Repeat::Safe, &failure)
 }

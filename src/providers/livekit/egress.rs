@@ -1,7 +1,7 @@
 //! Egress: what we ask for and what LiveKit says of it.
 
 use super::redact::redact_text;
-use crate::providers::Secret;
+use crate::providers::{Secret, one_line};
 use livekit_protocol as proto;
 use livekit_protocol::egress_info::Request;
 use livekit_protocol::start_egress_request::{Encoding, Source};
@@ -116,7 +116,7 @@ impl From<proto::EgressInfo> for Egress {
             .filter(|error| !error.is_empty())
             .or(failed)
             .or(Some(&info.details).filter(|_| over))
-            .map_or_else(String::new, |error| redact_text(error));
+            .map_or_else(String::new, |error| one_line(&redact_text(error)));
         Self {
             destination_connected: info.stream_results.iter().any(|stream| {
                 stream.started_at != 0

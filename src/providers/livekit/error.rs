@@ -1,43 +1,30 @@
 //! What LiveKit's errors mean. Pure.
 
 use super::redact::redact_text;
+use super::twirp::Failure;
 use crate::providers::transport::{self, Repeat};
 use crate::providers::{Cause, ErrorClass, Provider, ProviderError};
-use livekit_api::services::{ServerError, ServerErrorCode, ServiceError};
-use std::error::Error;
+use livekit_api::services::ServerErrorCode;
 
-/// Classes an error of livekit-api.
-pub(super) fn classify(operation: &'static str, repeat: Repeat, error: &ServiceError) -> ProviderError {
-    let new = |class, message: String| ProviderError::new(Provider::LiveKit, operation, class, message);
-    match error {
-        ServiceError::Twirp(ServerError::Twirp(refusal)) => refused(operation, repeat, refusal),
-        ServiceError::Twirp(ServerError::Request(error)) if is_unreadable(error) => {
-            not_livekit(operation, repeat)
+/// Classes a failure.
+pub(super) fn classify(operation: &'static str, repeat: Repeat, failure: &Failure) -> ProviderError {
+    match failure {
+        Failure::Refused(refusal) => refused(operation, repeat, refusal),
+        Failure::NotLiveKit => not_livekit(operation, repeat),
+        Failure::Interrupted(interruption) => {
+            transport::failed(Provider::LiveKit, operation, repeat, interruption)
         }
-        ServiceError::Twirp(ServerError::Prost(_)) => not_livekit(operation, repeat),
-        ServiceError::Twirp(ServerError::Request(error)) => {
-            transport::failed(Provider::LiveKit, operation, repeat, &error.into())
-        }
-        ServiceError::Twirp(ServerError::Url(error)) => {
-            new(ErrorClass::Terminal, format!("the address of LiveKit is no URL: {error}; correct it"))
-        }
-        ServiceError::AccessToken(error) => new(
-            ErrorClass::Credentials,
-            format!("no token can be signed with the API key and secret of LiveKit: {error}; correct them"),
-        ),
-        ServiceError::Env(_) => {
-            new(ErrorClass::Credentials, "the API key and secret of LiveKit are missing".into())
+        Failure::Unsigned(error) => {
+            let message = format!(
+                "no token can be signed with the API key and secret of LiveKit: {error}; correct them"
+            );
+            ProviderError::new(Provider::LiveKit, operation, ErrorClass::Credentials, message)
         }
     }
 }
 
-/// The error body was no JSON. livekit-api loses the status then; a connection that broke off is not meant.
-fn is_unreadable(error: &reqwest::Error) -> bool {
-    error.source().is_some_and(|source| source.is::<serde_json::Error>())
-}
-
-/// LiveKit answers a wrong key or secret with plain text, a proxy its own errors with HTML, and livekit-api tells
-/// neither apart. A proxy that gave up may have passed a start on.
+/// LiveKit answers a wrong key or secret with plain text, a proxy its own errors with HTML. A proxy that gave up may have
+/// passed a start on.
 fn not_livekit(operation: &'static str, repeat: Repeat) -> ProviderError {
     let class = match repeat {
         Repeat::Safe => ErrorClass::Credentials,
@@ -87,9 +74,9 @@ fn refused(operation: &'static str, repeat: Repeat, refusal: &ServerErrorCode) -
     }
 }
 
-/// Whether `error` is Twirp's code `code`.
-pub(super) fn is(error: &ServiceError, code: &str) -> bool {
-    matches!(error, ServiceError::Twirp(ServerError::Twirp(refusal)) if refusal.code == code)
+/// Whether LiveKit refused with Twirp's code `code`.
+pub(super) fn is(failure: &Failure, code: &str) -> bool {
+    matches!(failure, Failure::Refused(refusal) if refusal.code == code)
 }
 
 #[cfg(test)]
@@ -98,7 +85,7 @@ mod tests {
 
     fn classed(repeat: Repeat, code: &str, message: &str) -> ProviderError {
         let refusal = ServerErrorCode { code: code.into(), msg: message.into(), meta: Default::default() };
-        classify("test", repeat, &ServiceError::Twirp(ServerError::Twirp(refusal)))
+        classify("test", repeat, &Failure::Refused(refusal))
     }
 
     #[test]

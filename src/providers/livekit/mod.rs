@@ -8,6 +8,7 @@ mod error;
 mod redact;
 mod room;
 mod token;
+mod twirp;
 
 pub use client::{LiveKitApi, LiveKitClient, LiveKitCredentials};
 pub use egress::{Egress, EgressStatus, ProgramEgress};

@@ -16,6 +16,8 @@ pub struct Answer {
     pub status: u16,
     /// How long to send nothing.
     pub retry_after: Option<Duration>,
+    /// How many more requests of this kind Mux would take now, if it says so.
+    pub remaining: Option<u32>,
     /// Names the request to Mux's support. Logged only: it differs each time.
     pub request_id: Option<String>,
     /// JSON, unless something else than Mux answered.

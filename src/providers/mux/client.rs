@@ -2,7 +2,8 @@
 
 use super::answer::Answer;
 use super::http::{Http, MuxCredentials, Request};
-use super::limiter::{Priority, RateLimiter};
+use super::limiter::RateLimiter;
+use super::queue::Priority;
 use super::transport::Transport;
 use super::types::{Asset, Environment, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::providers::transport::Repeat;
@@ -12,12 +13,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 const WHOAMI: [&str; 3] = ["system", "v1", "whoami"];
 const LIVE_STREAMS: [&str; 3] = ["video", "v1", "live-streams"];
 const ASSETS: [&str; 3] = ["video", "v1", "assets"];
 /// Mux's largest page of live streams (docs.mux.com, "List live streams").
 const PAGE: usize = 100;
+/// A list that has more pages than this is not read to its end: no environment holds 100,000 live streams.
+const MOST_PAGES: u32 = 1_000;
+/// Bytes of a whole list.
+const LONGEST_LIST: usize = 64 * 1024 * 1024;
 
 /// A client of one Mux environment. Cheap to clone. It sends each request once and never repeats one.
 ///
@@ -27,6 +33,8 @@ const PAGE: usize = 100;
 #[derive(Clone)]
 pub struct MuxClient {
     http: Http,
+    looks: Priority,
+    stops: Priority,
 }
 
 impl MuxClient {
@@ -39,7 +47,38 @@ impl MuxClient {
         limiter: Arc<RateLimiter>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self> {
-        Ok(Self { http: Http::new(credentials, limiter, transport)? })
+        let http = Http::new(credentials, limiter, transport)?;
+        Ok(Self { http, looks: Priority::Look, stops: Priority::Stop })
+    }
+
+    /// What holds it back.
+    pub fn limiter(&self) -> Arc<RateLimiter> {
+        Arc::clone(&self.http.limiter)
+    }
+
+    /// The same client held back by `limiter`.
+    pub fn with_limiter(mut self, limiter: Arc<RateLimiter>) -> Self {
+        self.http.limiter = limiter;
+        self
+    }
+
+    /// The same client, whose requests that make or change something wait no longer than this for their turn.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.http.patience = patience;
+        self
+    }
+
+    /// The same client, whose reads go with this priority instead of [`Priority::Look`].
+    pub fn with_looks(mut self, priority: Priority) -> Self {
+        self.looks = priority;
+        self
+    }
+
+    /// The same client, whose ends and deletions go with this priority instead of [`Priority::Stop`]: what nobody
+    /// watches can wait.
+    pub fn with_stops(mut self, priority: Priority) -> Self {
+        self.stops = priority;
+        self
     }
 
     /// Whose credentials these are.
@@ -56,7 +95,8 @@ impl MuxClient {
             path: &LIVE_STREAMS,
             query: &[],
             body: Some(new.body()),
-            priority: Priority::Change,
+            priority: Priority::Create,
+            who: Some(format!("{operation} {}", new.passthrough)),
         };
         let answer = self.http.send(&request).await.map_err(not_permitted)?;
         answer.data(operation, Repeat::Never)
@@ -94,14 +134,14 @@ impl MuxClient {
     pub async fn update_live_stream(&self, id: &str, update: &LiveStreamUpdate) -> Result<LiveStream> {
         let operation = "update_live_stream";
         let path = below(&LIVE_STREAMS, id);
-        let body = Some(json!(update));
         let request = Request {
             operation,
             method: Method::PATCH,
             path: &path,
             query: &[],
-            body,
-            priority: Priority::Change,
+            body: Some(json!(update)),
+            priority: Priority::Create,
+            who: who(operation, id),
         };
         self.change(id, &request).await?.data(operation, Repeat::Safe)
     }
@@ -109,23 +149,23 @@ impl MuxClient {
     /// Ends the recording now, without waiting for the reconnect window. The sender stays connected for up to 60 s,
     /// and one that still sends then starts a new recording: stop it first.
     pub async fn complete_live_stream(&self, id: &str) -> Result<()> {
-        self.put("complete_live_stream", id, "complete", Priority::Stop).await
+        self.put("complete_live_stream", id, "complete", self.stops).await
     }
 
     /// Accepts ingest.
     pub async fn enable_live_stream(&self, id: &str) -> Result<()> {
-        self.put("enable_live_stream", id, "enable", Priority::Change).await
+        self.put("enable_live_stream", id, "enable", Priority::Start).await
     }
 
     /// Cuts the sender off, ends the recording and refuses ingest.
     pub async fn disable_live_stream(&self, id: &str) -> Result<()> {
-        self.put("disable_live_stream", id, "disable", Priority::Stop).await
+        self.put("disable_live_stream", id, "disable", self.stops).await
     }
 
     /// Deletes a live stream, cutting its sender off; its recordings stay. One that is gone already is success.
     pub async fn delete_live_stream(&self, id: &str) -> Result<()> {
         let path = below(&LIVE_STREAMS, id);
-        match self.change(id, &delete("delete_live_stream", &path)).await {
+        match self.change(id, &self.delete("delete_live_stream", &path, id)).await {
             Err(error) if error.class == ErrorClass::NotFound => Ok(()),
             other => other.map(drop),
         }
@@ -141,7 +181,7 @@ impl MuxClient {
     pub async fn delete_asset(&self, id: &str) -> Result<()> {
         let operation = "delete_asset";
         let path = below(&ASSETS, id);
-        let error = match self.http.send(&delete(operation, &path)).await {
+        let error = match self.http.send(&self.delete(operation, &path, id)).await {
             Err(error) if error.class == ErrorClass::NotFound => error,
             other => return other.map(drop),
         };
@@ -161,9 +201,20 @@ impl MuxClient {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T> {
-        let request =
-            Request { operation, method: Method::GET, path, query, body: None, priority: Priority::Poll };
-        self.http.send(&request).await?.data(operation, Repeat::Safe)
+        self.read(operation, path, query).await?.data(operation, Repeat::Safe)
+    }
+
+    async fn read(&self, operation: &'static str, path: &[&str], query: &[(&str, &str)]) -> Result<Answer> {
+        let request = Request {
+            operation,
+            method: Method::GET,
+            path,
+            query,
+            body: None,
+            priority: self.looks,
+            who: None,
+        };
+        self.http.send(&request).await
     }
 
     /// All pages, until one is not full or brings nothing new: requests are few. Pages shift when things come and go
@@ -178,24 +229,43 @@ impl MuxClient {
         let mut seen = HashSet::new();
         let mut all = Vec::new();
         let limit = PAGE.to_string();
-        for page in 1_u32.. {
+        let mut length = 0;
+        for page in 1..=MOST_PAGES {
             let page = page.to_string();
             let query = [filter, &[("limit", &limit), ("page", &page)]].concat();
-            let items: Vec<T> = self.get(operation, path, &query).await.map_err(not_permitted)?;
+            let answer = self.read(operation, path, &query).await.map_err(not_permitted)?;
+            length += answer.body.len();
+            if length > LONGEST_LIST {
+                break;
+            }
+            let items: Vec<T> = answer.data(operation, Repeat::Safe)?;
             let (before, full) = (all.len(), items.len() >= PAGE);
             all.extend(items.into_iter().filter(|item| seen.insert(id(item))));
             if !full || all.len() == before {
-                break;
+                return Ok(all);
             }
         }
-        Ok(all)
+        let message = "the list is longer than any of Mux's; check the base URL and any proxy";
+        Err(ProviderError::new(Provider::Mux, operation, ErrorClass::Credentials, message))
+    }
+
+    fn delete<'a>(&self, operation: &'static str, path: &'a [&'a str], id: &str) -> Request<'a> {
+        let (method, who) = (Method::DELETE, who(operation, id));
+        Request { operation, method, path, query: &[], body: None, priority: self.stops, who }
     }
 
     async fn put(&self, operation: &'static str, id: &str, action: &str, priority: Priority) -> Result<()> {
         let [video, version, streams] = LIVE_STREAMS;
         let path = [video, version, streams, id, action];
-        let request =
-            Request { operation, method: Method::PUT, path: &path, query: &[], body: None, priority };
+        let request = Request {
+            operation,
+            method: Method::PUT,
+            path: &path,
+            query: &[],
+            body: None,
+            priority,
+            who: who(operation, id),
+        };
         self.change(id, &request).await.map(drop)
     }
 
@@ -216,8 +286,9 @@ fn below<'a>(collection: &[&'a str; 3], id: &'a str) -> [&'a str; 4] {
     [service, version, name, id]
 }
 
-fn delete<'a>(operation: &'static str, path: &'a [&'a str]) -> Request<'a> {
-    Request { operation, method: Method::DELETE, path, query: &[], body: None, priority: Priority::Stop }
+/// Names a change among all others.
+fn who(operation: &str, id: &str) -> Option<String> {
+    Some(format!("{operation} {id}"))
 }
 
 /// A 404 on something that must exist is a missing permission.
@@ -228,4 +299,75 @@ fn not_permitted(error: ProviderError) -> ProviderError {
     let message =
         "Mux says 404, as it does when a token lacks a permission; give the token Mux Video read and write";
     ProviderError::new(Provider::Mux, error.operation, ErrorClass::Credentials, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limiter::RateLimits;
+    use super::super::queue::Rate;
+    use super::super::transport::Call;
+    use super::*;
+    use crate::providers::{Interruption, Secret};
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Answers every page with 100 streams, new ones each time or always the same.
+    struct FullPages {
+        new_ones: bool,
+        padding: usize,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Transport for FullPages {
+        async fn exchange(&self, _: Call) -> std::result::Result<Answer, Interruption> {
+            let page = self.asked.fetch_add(1, Ordering::SeqCst);
+            let first = if self.new_ones { page * PAGE } else { 0 };
+            let streams: Vec<Value> = (first..first + PAGE)
+                .map(|index| {
+                    json!({
+                        "id": format!("s{index}"), "created_at": "1", "status": "idle", "stream_key": "k",
+                        "latency_mode": "low", "reconnect_window": 60, "passthrough": "x".repeat(self.padding),
+                    })
+                })
+                .collect();
+            let body = json!({"data": streams}).to_string().into_bytes();
+            Ok(Answer { status: 200, body, ..Answer::default() })
+        }
+    }
+
+    async fn listed(new_ones: bool, padding: usize) -> (Result<usize>, usize) {
+        let credentials = MuxCredentials {
+            base_url: "http://mux".into(),
+            token_id: "id".into(),
+            token_secret: Secret::new("secret"),
+        };
+        let rate = Rate { burst: 1e6, per_second: 1e6 };
+        let limiter = Arc::new(RateLimiter::new(RateLimits { post: rate, other: rate }));
+        let pages = Arc::new(FullPages { new_ones, padding, asked: AtomicUsize::new(0) });
+        let client = MuxClient::new(credentials, limiter, Arc::clone(&pages) as Arc<dyn Transport>).unwrap();
+        let listed = client.live_streams().await.map(|streams| streams.len());
+        (listed, pages.asked.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn a_list_without_end_is_given_up() {
+        let (listed, asked) = listed(true, 0).await;
+        let error = listed.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Credentials);
+        assert!(error.message.contains("longer than any of Mux's"), "{error}");
+        assert_eq!(asked, 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_fills_our_memory_is_given_up() {
+        let (listed, asked) = listed(true, 50_000).await;
+        assert!(listed.unwrap_err().message.contains("longer than any of Mux's"));
+        assert!(asked <= 14, "{asked} pages of 5 MB");
+    }
+
+    #[tokio::test]
+    async fn pages_that_bring_nothing_new_end_the_list() {
+        assert_eq!(listed(false, 0).await, (Ok(100), 2));
+    }
 }

@@ -1,7 +1,8 @@
 //! Requests to Mux: addressed, held back by the limiter, authenticated, sent once.
 
 use super::answer::Answer;
-use super::limiter::{Kind, Priority, RateLimiter};
+use super::limiter::{Kind, Later, RateLimiter};
+use super::queue::Priority;
 use super::transport::{Call, Transport};
 use crate::providers::transport::{self, Repeat};
 use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
@@ -13,8 +14,11 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Giving up early on a create leaves it in doubt: wait longer.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A request that waits longer than this for its turn is handed back: its caller may want something else by then.
-const LONGEST_TURN: Duration = Duration::from_secs(20);
+/// Something that makes or changes waits so long for its turn, unless its client is told otherwise: its caller may want
+/// something else by then.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
+/// A look waits so long.
+const LOOK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// With what to call Mux.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +46,9 @@ pub(super) struct Request<'a> {
     pub body: Option<Value>,
     /// Who goes first.
     pub priority: Priority,
+    /// Names the request among all others of its environment, so that it keeps its place in the queue when it is handed
+    /// back. A look has no name: it is not handed back early.
+    pub who: Option<String>,
 }
 
 impl Request<'_> {
@@ -64,7 +71,9 @@ pub(super) struct Http {
     transport: Arc<dyn Transport>,
     base_url: Url,
     credentials: MuxCredentials,
-    limiter: Arc<RateLimiter>,
+    pub limiter: Arc<RateLimiter>,
+    /// How long something that makes or changes may wait for its turn.
+    pub patience: Duration,
 }
 
 impl Http {
@@ -80,17 +89,19 @@ impl Http {
                 let message = "Mux's base URL is not an http or https URL; correct it";
                 ProviderError::new(Provider::Mux, "new", ErrorClass::Terminal, message)
             })?;
-        Ok(Self { transport, base_url, credentials, limiter })
+        Ok(Self { transport, base_url, credentials, limiter, patience: CHANGE_PATIENCE })
     }
 
     /// Sends it once, as soon as the limiter lets it.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer> {
         let error =
             |class, message: &str| ProviderError::new(Provider::Mux, request.operation, class, message);
-        let turn = self.limiter.acquire(request.kind(), request.priority);
-        if tokio::time::timeout(LONGEST_TURN, turn).await.is_err() {
+        let patience = if request.who.is_some() { self.patience } else { LOOK_PATIENCE };
+        let turn =
+            self.limiter.acquire(request.kind(), request.priority, patience, request.who.as_deref()).await;
+        if let Err(Later(wait)) = turn {
             let message = "too many requests of ours wait for Mux's rate limit";
-            return Err(error(ErrorClass::RateLimited { retry_after: None }, message));
+            return Err(error(ErrorClass::RateLimited { retry_after: Some(wait) }, message));
         }
         let answer = self.transport.exchange(self.call(request)).await.map_err(|interruption| {
             transport::failed(Provider::Mux, request.operation, request.repeat(), &interruption)
@@ -101,6 +112,9 @@ impl Http {
             request_id = answer.request_id.as_deref(),
             "Mux answered"
         );
+        if let Some(remaining) = answer.remaining {
+            self.limiter.remaining(request.kind(), remaining);
+        }
         if answer.status == 429 {
             self.limiter.refused(request.kind(), answer.retry_after);
         }

@@ -3,7 +3,7 @@
 //! Source: mux.com/blog/protect-your-prod-environment-new-rate-limit-controls, low-priority tokens: `POST` 4 at once
 //! and 1 per second, everything else 20 at once and 1 per second.
 
-use std::collections::BTreeSet;
+use super::queue::{Priority, Queue, Rate, Ticket, Turn};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,26 +17,6 @@ pub enum Kind {
     Post,
     /// `GET`, `PUT`, `PATCH` and `DELETE`.
     Other,
-}
-
-/// Who goes first when requests wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Ends or deletes something that costs money or is seen.
-    Stop,
-    /// Makes or changes something.
-    Change,
-    /// Looks.
-    Poll,
-}
-
-/// A token bucket.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    /// Requests at once.
-    pub burst: f64,
-    /// Requests per second after that; more than 0.
-    pub per_second: f64,
 }
 
 /// Both buckets of an environment.
@@ -53,6 +33,13 @@ impl Default for RateLimits {
         Self { post: Rate { burst: 4.0, per_second: 1.0 }, other: Rate { burst: 20.0, per_second: 1.0 } }
     }
 }
+
+/// A request that would wait too long for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Later(
+    /// After this time it is to be tried again.
+    pub Duration,
+);
 
 /// Holds requests back until Mux would take them.
 #[derive(Debug)]
@@ -71,35 +58,76 @@ struct Bucket {
 impl RateLimiter {
     /// A limiter whose buckets are full.
     pub fn new(limits: RateLimits) -> Self {
-        let bucket = |rate| Bucket { queue: Mutex::new(Queue::new(rate)), changed: Notify::new() };
-        Self { started: Instant::now(), post: bucket(limits.post), other: bucket(limits.other) }
+        let bucket = |queue| Bucket { queue: Mutex::new(queue), changed: Notify::new() };
+        Self {
+            started: Instant::now(),
+            post: bucket(Queue::new(limits.post, false)),
+            other: bucket(Queue::new(limits.other, true)),
+        }
     }
 
-    /// Returns once a request of this kind may be sent. Dropping the future gives the place in the queue up.
-    pub async fn acquire(&self, kind: Kind, priority: Priority) {
+    /// Returns once a request of this kind may be sent. One that would wait longer than `patience` is handed back; who
+    /// names itself in `who` keeps its place in the queue until it comes again. Dropping the future gives the place up.
+    ///
+    /// # Errors
+    /// It is handed back.
+    pub async fn acquire(
+        &self,
+        kind: Kind,
+        priority: Priority,
+        patience: Duration,
+        who: Option<&str>,
+    ) -> Result<(), Later> {
         let bucket = self.bucket(kind);
-        let ticket = bucket.queue().enter(priority);
-        let place = Place { bucket, ticket };
+        let deadline = Instant::now() + patience;
+        let place = {
+            let mut queue = bucket.queue();
+            let now = self.now();
+            let ticket = queue.enter(priority, who, now);
+            let handed_back = who.filter(|_| queue.expected(ticket, now) > patience);
+            if let Some(who) = handed_back {
+                return Err(Later(queue.book(ticket, who, now)));
+            }
+            Place { bucket, ticket }
+        };
         loop {
             let mut changed = pin!(bucket.changed.notified());
             changed.as_mut().enable();
-            let turn = bucket.queue().turn(place.ticket, self.started.elapsed());
-            match turn {
-                Turn::Go => return,
-                Turn::Behind => changed.await,
-                Turn::Wait(wait) => tokio::select! {
-                    biased;
-                    () = changed => {}
-                    () = tokio::time::sleep(wait) => {}
-                },
+            let turn = bucket.queue().turn(place.ticket, self.now());
+            let wake = match turn {
+                Turn::Go => return Ok(()),
+                _ if Instant::now() >= deadline => break,
+                Turn::Behind => deadline,
+                Turn::Wait(wait) => deadline.min(Instant::now() + wait),
+            };
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = tokio::time::sleep_until(wake) => {}
             }
         }
+        let mut queue = bucket.queue();
+        let now = self.now();
+        Err(Later(match who {
+            Some(who) => queue.book(place.ticket, who, now),
+            None => queue.expected(place.ticket, now),
+        }))
     }
 
     /// Mux refused a request of this kind with a 429: others use up the same limit. Nothing more is sent until
     /// `retry_after` has passed, or a token has come in.
     pub fn refused(&self, kind: Kind, retry_after: Option<Duration>) {
-        self.bucket(kind).queue().refused(self.started.elapsed(), retry_after);
+        self.bucket(kind).queue().refused(self.now(), retry_after);
+    }
+
+    /// Mux said how many more requests of this kind it would take: others use up the same limit, or did before this
+    /// process began.
+    pub fn remaining(&self, kind: Kind, remaining: u32) {
+        self.bucket(kind).queue().remain(self.now(), remaining);
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 
     fn bucket(&self, kind: Kind) -> &Bucket {
@@ -129,192 +157,57 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Lower goes first: by priority, then by arrival.
-type Ticket = (Priority, u64);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Turn {
-    /// Send now; the place is given up.
-    Go,
-    /// Somebody else is first.
-    Behind,
-    /// First, but not before this time has passed.
-    Wait(Duration),
-}
-
-/// The pure core: a bucket and who waits for it. Times count from the limiter's start.
-#[derive(Debug)]
-struct Queue {
-    rate: Rate,
-    tokens: f64,
-    filled_at: Duration,
-    paused_until: Duration,
-    waiting: BTreeSet<Ticket>,
-    arrivals: u64,
-}
-
-impl Queue {
-    fn new(rate: Rate) -> Self {
-        let (filled_at, paused_until) = (Duration::ZERO, Duration::ZERO);
-        Self { rate, tokens: rate.burst, filled_at, paused_until, waiting: BTreeSet::new(), arrivals: 0 }
-    }
-
-    fn enter(&mut self, priority: Priority) -> Ticket {
-        self.arrivals += 1;
-        let ticket = (priority, self.arrivals);
-        self.waiting.insert(ticket);
-        ticket
-    }
-
-    fn leave(&mut self, ticket: Ticket) {
-        self.waiting.remove(&ticket);
-    }
-
-    fn turn(&mut self, ticket: Ticket, now: Duration) -> Turn {
-        if self.waiting.first() != Some(&ticket) {
-            return Turn::Behind;
-        }
-        if now < self.paused_until {
-            return Turn::Wait(self.paused_until - now);
-        }
-        self.fill(now);
-        let missing = 1.0 - self.tokens;
-        // A wait rounded down to nanoseconds must not be followed by another one of zero.
-        if missing > 1e-6 {
-            let wait = Duration::try_from_secs_f64(missing / self.rate.per_second);
-            return Turn::Wait(wait.unwrap_or(Duration::from_secs(3600)));
-        }
-        self.tokens -= 1.0;
-        self.waiting.remove(&ticket);
-        Turn::Go
-    }
-
-    fn fill(&mut self, now: Duration) {
-        let gained = now.saturating_sub(self.filled_at).as_secs_f64() * self.rate.per_second;
-        self.tokens = (self.tokens + gained).min(self.rate.burst);
-        self.filled_at = self.filled_at.max(now);
-    }
-
-    fn refused(&mut self, now: Duration, retry_after: Option<Duration>) {
-        self.fill(now);
-        self.tokens = self.tokens.min(0.0);
-        self.paused_until = self.paused_until.max(now + retry_after.unwrap_or(Duration::ZERO));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::sync::Arc;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const LONG: Duration = Duration::from_secs(600);
 
-    fn go(queue: &mut Queue, now: Duration) -> Turn {
-        let ticket = queue.enter(Priority::Poll);
-        let turn = queue.turn(ticket, now);
-        queue.leave(ticket);
-        turn
-    }
-
-    #[test]
-    fn the_published_limits_are_kept() {
-        let limits = RateLimits::default();
-        for (rate, burst) in [(limits.post, 4), (limits.other, 20)] {
-            let mut queue = Queue::new(rate);
-            assert!((0..burst).all(|_| go(&mut queue, Duration::ZERO) == Turn::Go));
-            assert_eq!(go(&mut queue, Duration::ZERO), Turn::Wait(SECOND));
-            assert_eq!(go(&mut queue, SECOND), Turn::Go);
-            assert_eq!(go(&mut queue, SECOND), Turn::Wait(SECOND));
-        }
-    }
-
-    #[test]
-    fn stops_pass_changes_and_changes_pass_polls() {
-        let mut queue = Queue::new(Rate { burst: 1.0, per_second: 1.0 });
-        let poll = queue.enter(Priority::Poll);
-        let change = queue.enter(Priority::Change);
-        let stop = queue.enter(Priority::Stop);
-        let second_stop = queue.enter(Priority::Stop);
-        assert_eq!(queue.turn(poll, Duration::ZERO), Turn::Behind);
-        for (second, ticket) in [stop, second_stop, change, poll].into_iter().enumerate() {
-            assert_eq!(queue.turn(ticket, SECOND * u32::try_from(second).unwrap()), Turn::Go);
-        }
-    }
-
-    #[test]
-    fn who_gives_up_holds_nobody_back() {
-        let mut queue = Queue::new(Rate { burst: 1.0, per_second: 1.0 });
-        let stop = queue.enter(Priority::Stop);
-        let poll = queue.enter(Priority::Poll);
-        queue.leave(stop);
-        assert_eq!(queue.turn(poll, Duration::ZERO), Turn::Go);
-    }
-
-    #[test]
-    fn a_refusal_empties_the_bucket_and_pauses_it_for_as_long_as_mux_says() {
-        let mut queue = Queue::new(Rate { burst: 20.0, per_second: 1.0 });
-        queue.refused(SECOND, None);
-        assert_eq!(go(&mut queue, SECOND), Turn::Wait(SECOND));
-        queue.refused(SECOND, Some(SECOND * 7));
-        queue.refused(SECOND, Some(SECOND));
-        assert_eq!(go(&mut queue, SECOND * 2), Turn::Wait(SECOND * 6));
-        assert_eq!(go(&mut queue, SECOND * 8), Turn::Go);
-    }
-
-    proptest! {
-        #[test]
-        fn never_more_than_the_burst_and_the_rate_allow(
-            steps in proptest::collection::vec(0u64..3000, 1..200),
-            burst in 1u32..30,
-            per_second in 1u32..10,
-        ) {
-            let rate = Rate { burst: burst.into(), per_second: per_second.into() };
-            let mut queue = Queue::new(rate);
-            let (mut now, mut sent) = (Duration::ZERO, 0u32);
-            for step in steps {
-                now += Duration::from_millis(step);
-                while go(&mut queue, now) == Turn::Go {
-                    sent += 1;
-                }
-                let allowed = rate.burst + now.as_secs_f64() * rate.per_second;
-                prop_assert!(f64::from(sent) <= allowed + 0.001, "{sent} of {allowed}");
-            }
-        }
-
-        #[test]
-        fn waiting_as_long_as_told_is_enough(used in 1u32..40, after in 0u64..5000) {
-            let mut queue = Queue::new(Rate { burst: 20.0, per_second: 3.0 });
-            for _ in 0..used {
-                go(&mut queue, Duration::ZERO);
-            }
-            let now = Duration::from_millis(after);
-            if let Turn::Wait(wait) = go(&mut queue, now) {
-                prop_assert_eq!(go(&mut queue, now + wait), Turn::Go);
-            }
-        }
-    }
-
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn waiters_go_in_order_of_priority_and_a_cancelled_one_is_forgotten() {
-        let rate = Rate { burst: 1.0, per_second: 50.0 };
+        let rate = Rate { burst: 2.0, per_second: 50.0 };
         let limiter = Arc::new(RateLimiter::new(RateLimits { post: rate, other: rate }));
-        limiter.acquire(Kind::Other, Priority::Poll).await;
-        let cancelled =
-            tokio::time::timeout(Duration::ZERO, limiter.acquire(Kind::Other, Priority::Stop)).await;
-        assert!(cancelled.is_err());
+        limiter.acquire(Kind::Other, Priority::Look, LONG, None).await.unwrap();
+        let stop = limiter.acquire(Kind::Other, Priority::Stop, LONG, None);
+        assert!(tokio::time::timeout(Duration::ZERO, stop).await.is_err());
         let order = Arc::new(Mutex::new(Vec::new()));
-        let waiters = [Priority::Poll, Priority::Change, Priority::Stop].map(|priority| {
+        let waiters = [Priority::Look, Priority::Create, Priority::Start, Priority::Stop].map(|priority| {
             let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
             async move {
-                limiter.acquire(Kind::Other, priority).await;
+                limiter.acquire(Kind::Other, priority, LONG, None).await.unwrap();
                 order.lock().unwrap().push(priority);
             }
         });
-        let [poll, change, stop] = waiters;
-        tokio::join!(poll, change, stop);
-        assert_eq!(*order.lock().unwrap(), [Priority::Stop, Priority::Change, Priority::Poll]);
+        futures::future::join_all(waiters).await;
+        assert_eq!(
+            *order.lock().unwrap(),
+            [Priority::Stop, Priority::Start, Priority::Create, Priority::Look]
+        );
         // The other bucket is a bucket of its own.
-        limiter.acquire(Kind::Post, Priority::Poll).await;
+        limiter.acquire(Kind::Post, Priority::Look, LONG, None).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wait_too_long_is_handed_back_once_and_all_go_at_the_limiters_pace() {
+        let limiter = RateLimiter::new(RateLimits::default());
+        let patience = Duration::from_secs(3);
+        let begun = Instant::now();
+        let requests = (0..200).map(async |index| {
+            let who = format!("{index}");
+            let mut handed_back = 0;
+            while let Err(Later(wait)) =
+                limiter.acquire(Kind::Post, Priority::Create, patience, Some(&who)).await
+            {
+                assert!(begun.elapsed() < LONG, "it never comes to its turn");
+                handed_back += 1;
+                // What a lane adds.
+                tokio::time::sleep(wait + Duration::from_millis(750 + index % 5 * 100)).await;
+            }
+            handed_back
+        });
+        let handed_back = futures::future::join_all(requests).await;
+        assert!(handed_back.iter().all(|times| *times <= 1), "{handed_back:?}");
+        assert!(begun.elapsed() <= Duration::from_secs(198), "{:?}", begun.elapsed());
     }
 }

@@ -7,13 +7,15 @@ mod answer;
 mod client;
 mod http;
 mod limiter;
+mod queue;
 mod transport;
 mod types;
 
 pub use answer::Answer;
 pub use client::MuxClient;
 pub use http::MuxCredentials;
-pub use limiter::{Kind, Priority, Rate, RateLimiter, RateLimits};
+pub use limiter::{Kind, Later, RateLimiter, RateLimits};
+pub use queue::{Priority, Rate};
 pub use transport::{Call, HttpTransport, Transport};
 pub use types::{
     Asset, Environment, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,

@@ -2,7 +2,8 @@
 
 use super::answer::{Answer, retry_after};
 use super::http::MuxCredentials;
-use crate::providers::{ErrorClass, Interruption, Provider, ProviderError, http_client};
+use crate::providers::http::{bounded_body, http_client};
+use crate::providers::{ErrorClass, Interruption, Provider, ProviderError};
 use async_trait::async_trait;
 use reqwest::{Client, Method, Url};
 use serde_json::Value;
@@ -65,12 +66,67 @@ impl Transport for HttpTransport {
         if let Some(body) = &body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| Interruption::from(&error))?;
+        let mut response = request.send().await.map_err(|error| Interruption::from(&error))?;
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = retry_after(header("retry-after-ms"), header("retry-after"));
         let request_id = header("x-request-id").map(str::to_owned);
+        let remaining = header("x-ratelimit-remaining").and_then(|value| value.trim().parse().ok());
         let status = response.status().as_u16();
-        let body = response.bytes().await.map_err(|error| Interruption::from(&error))?.to_vec();
-        Ok(Answer { status, retry_after, request_id, body })
+        let body = bounded_body(&mut response).await?;
+        Ok(Answer { status, retry_after, remaining, request_id, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn call(answer: &'static [u8], endless: &'static [u8]) -> Result<Answer, Interruption> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(connection.read_u8().await.unwrap());
+            }
+            connection.write_all(answer).await.unwrap();
+            // It ends when nobody reads any more.
+            while !endless.is_empty() && connection.write_all(endless).await.is_ok() {}
+        });
+        let credentials = MuxCredentials {
+            base_url: String::new(),
+            token_id: "id".into(),
+            token_secret: Secret::new("secret"),
+        };
+        let url = format!("http://{address}/").parse().unwrap();
+        let timeout = Duration::from_secs(60);
+        let call = Call { method: Method::GET, url, credentials, body: None, timeout };
+        let answered = HttpTransport::new().unwrap().exchange(call).await;
+        server.await.unwrap();
+        answered
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_not_read_to_its_end() {
+        let answered = call(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65_536]).await;
+        assert_eq!(answered, Err(Interruption::TooLong { host: Some("127.0.0.1".into()) }));
+    }
+
+    #[tokio::test]
+    async fn a_redirection_is_not_followed() {
+        let moved = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(call(moved, b"").await.unwrap().status, 302);
+    }
+
+    #[tokio::test]
+    async fn what_mux_says_of_its_limit_is_read() {
+        let told = b"HTTP/1.1 429 Too Many Requests\r\nx-ratelimit-remaining: 3\r\nretry-after: 2\r\n\
+            content-length: 0\r\n\r\n";
+        let answer = call(told, b"").await.unwrap();
+        assert_eq!((answer.remaining, answer.retry_after), (Some(3), Some(Duration::from_secs(2))));
     }
 }

@@ -66,8 +66,7 @@ impl Caches {
             return None;
         }
         let mut repeated = Vec::new();
-        loop {
-            let Some((at, change)) = cluster.journal.get(watch.position) else { break };
+        while let Some((at, change)) = cluster.journal.get(watch.position) {
             if matches!(change, Change::Object(..)) != objects {
                 watch.position += 1;
                 continue;

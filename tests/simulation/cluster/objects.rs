@@ -99,7 +99,7 @@ impl Objects for Process {
                 *land.cluster.told.entry((key.clone(), reason.to_owned())).or_default() += 1;
             }
         });
-        // As the adapter does: a failure is logged.
-        drop(call.await);
+        // As in the adapter, a failure is no reason to stop.
+        let _: Result<(), Broken> = call.await;
     }
 }

@@ -46,6 +46,13 @@ impl Secrets for Process {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let data = secret.data.unwrap_or_default();
             let data = data.iter().map(|(key, value)| (key.clone(), text(&value.0))).collect();
+            // As the adapter over the real API server does: see its `check_owner`.
+            if land.cluster.secrets.get(&key).is_some_and(|existing| existing.owner != owner) {
+                return Err(KubernetesError::NotOurs(format!(
+                    "Secret {} was not made by this operator",
+                    key.1
+                )));
+            }
             land.secret_is_written(&key, owner.as_deref());
             if land.cluster.terminating.contains(&key.0) && !land.cluster.secrets.contains_key(&key) {
                 return Err(KubernetesError::Refused("the namespace is being terminated".into()));

@@ -1,0 +1,338 @@
+//! Which questions to Mux and LiveKit a pass asks: they cost what is live, not what exists. Pure.
+
+use super::backoff::Backoffs;
+use super::plan::{Timings, room_may_return};
+use crate::api::MemorialStream;
+use crate::api::conditions::{ConditionType, find, is_true};
+use crate::api::spec::{State, StreamDeletion, Via};
+use crate::api::{MemorialStreamStatus, Reason};
+use crate::service::desired::{broadcast_under_way, via};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// A device can open a room that was deleted as long as its token is valid.
+const TOKENS_LIVE: SignedDuration = SignedDuration::from_hours(24);
+/// A stream of ours that is not on air and that nobody else touches is as it was seen or left last.
+const UNTOUCHED: Duration = Duration::from_secs(600);
+/// After the end of a sender its recording is completed.
+const RECORDING_CLOSES: SignedDuration = SignedDuration::from_secs(120);
+/// A stream that comes on air is not in the list yet. It is asked for by its id more rarely than the list is, which will
+/// tell it too.
+const COMES_ON_AIR: Duration = Duration::from_secs(9);
+
+/// How the live stream is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamLook {
+    /// It has no id.
+    No,
+    /// Its id is not known, and a create was sent: all streams are searched for its marker.
+    Search(Duration),
+    /// By id, now: a sender is about to start.
+    Now,
+    /// In the list of all active ones; by id, when it is not there.
+    OnAir {
+        /// Of the list.
+        list: Duration,
+        /// Of the answer by id.
+        own: Duration,
+    },
+    /// By id.
+    ById(Duration),
+    /// By id, as far as such looks are left. Nothing depends on it now.
+    Spare(Duration),
+}
+
+/// What a pass asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Of Mux.
+    pub stream: StreamLook,
+    /// How fresh LiveKit's list of rooms must be.
+    pub rooms: Duration,
+    /// How fresh LiveKit's list of egresses must be. Who sends without LiveKit may have no egress service to ask.
+    pub egresses: Option<Duration>,
+}
+
+/// What is asked about `object` at `now`, when `state` is wanted of it.
+pub fn look(
+    object: &MemorialStream,
+    state: State,
+    pod_is_ready: bool,
+    backoffs: &Backoffs,
+    now: Timestamp,
+    timings: &Timings,
+) -> Look {
+    let nothing = MemorialStreamStatus::default();
+    let status = object.status.as_ref().unwrap_or(&nothing);
+    let under_way = broadcast_under_way(status) || status.ending_since.is_some();
+    let busy = matches!(state, State::Live | State::Standby) || under_way;
+    let rests = !busy && is_at_rest(object, state) && backoffs.is_empty();
+    let livekit = if busy || room_may_return(status, now, timings) {
+        timings.fast
+    } else if !rests || may_be_visited(status, now) {
+        timings.slow / 2
+    } else {
+        timings.idle
+    };
+    let starting = status.egress.as_ref().is_some_and(|egress| egress.starting.is_some());
+    let held = backoffs.values().any(|backoff| !backoff.remaining.is_zero());
+    let stream = match status.mux.as_ref().map(|mux| (&mux.stream_id, &mux.creating)) {
+        Some((Some(_), _)) if under_way => on_air(is_reached(object, state), state, timings),
+        Some((Some(_), _)) if busy => {
+            let quiet = backoffs.is_empty() && !ended_just_now(status, now);
+            coming_up(object, state, pod_is_ready, held, quiet, timings)
+        }
+        Some((Some(_), _)) if rests => StreamLook::Spare(timings.idle),
+        Some((Some(_), _)) if is_deleted_with_its_stream(object) => StreamLook::No,
+        Some((Some(_), _)) => StreamLook::ById(UNTOUCHED),
+        Some((None, Some(_))) => StreamLook::Search(timings.second_search / 2),
+        Some((None, None)) | None => StreamLook::No,
+    };
+    Look {
+        stream,
+        rooms: livekit,
+        egresses: match starting {
+            // The second of two searches must not be answered as the first was.
+            true => Some(livekit.min(timings.second_search / 2)),
+            false => (!rests || via(&object.spec, status) == Via::LiveKit).then_some(livekit),
+        },
+    }
+}
+
+fn on_air(reached: bool, state: State, timings: &Timings) -> StreamLook {
+    match (reached, state) {
+        (true, _) => StreamLook::OnAir { list: timings.steady, own: timings.steady },
+        (false, State::Live) => StreamLook::OnAir { list: timings.fast, own: COMES_ON_AIR },
+        (false, _) => StreamLook::OnAir { list: timings.fast, own: timings.steady },
+    }
+}
+
+fn coming_up(
+    object: &MemorialStream,
+    state: State,
+    pod_is_ready: bool,
+    held: bool,
+    quiet: bool,
+    timings: &Timings,
+) -> StreamLook {
+    // A sender must not be started on the word of an old answer. Without a pod that is ready none starts.
+    if state == State::Live && pod_is_ready && !held {
+        return StreamLook::Now;
+    }
+    match mux_stream_is(object, Reason::Enabled) && quiet {
+        true => StreamLook::Spare(timings.standby),
+        false if held => StreamLook::ById(timings.standby),
+        false => StreamLook::ById(timings.steady),
+    }
+}
+
+/// Mux deletes a stream whatever its state.
+fn is_deleted_with_its_stream(object: &MemorialStream) -> bool {
+    let policy = object.spec.deletion_policy.as_ref().and_then(|policy| policy.stream).unwrap_or_default();
+    object.metadata.deletion_timestamp.is_some() && policy == StreamDeletion::Delete
+}
+
+/// Whether nothing runs, as is wanted, and the stream was seen to be disabled since the spec changed last.
+pub fn is_at_rest(object: &MemorialStream, state: State) -> bool {
+    object.metadata.deletion_timestamp.is_none()
+        && matches!(state, State::Idle | State::Ended)
+        && object.status.as_ref().is_some_and(|status| status.state == Some(state))
+        && mux_stream_is(object, Reason::Disabled)
+}
+
+/// Whether the stream was seen to be so since the spec changed last.
+fn mux_stream_is(object: &MemorialStream, reason: Reason) -> bool {
+    object.status.as_ref().is_some_and(|status| {
+        let ready = find(&status.conditions, ConditionType::MuxStreamReady);
+        status.observed_generation == object.metadata.generation
+            && ready.is_some_and(|ready| ready.status == "True" && ready.reason == reason.as_str())
+    })
+}
+
+/// Whether `state` is reached, as far as was known when status was written.
+fn is_reached(object: &MemorialStream, state: State) -> bool {
+    let status = object.status.as_ref();
+    status.is_some_and(|status| {
+        status.state == Some(state)
+            && status.observed_generation == object.metadata.generation
+            && is_true(&status.conditions, ConditionType::Ready)
+    })
+}
+
+/// Whether a broadcast ended so lately that its recording may still be open.
+fn ended_just_now(status: &MemorialStreamStatus, now: Timestamp) -> bool {
+    status.ended_at.as_ref().is_some_and(|ended| now.duration_since(ended.0) < RECORDING_CLOSES)
+}
+
+/// Whether a room may come back, or an egress that was given up may still run.
+pub fn may_be_visited(status: &MemorialStreamStatus, now: Timestamp) -> bool {
+    let deleted = status.room.as_ref().and_then(|room| room.deleted_at.as_ref());
+    let lost = status.egress.as_ref().is_some_and(|egress| !egress.lost.is_empty());
+    let ended = status.ended_at.as_ref().filter(|_| lost);
+    deleted.into_iter().chain(ended).any(|since| now.duration_since(since.0) < TOKENS_LIVE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::conditions::Statement;
+    use crate::api::status::{CreateIntent, EgressStatus, MuxStatus, RoomStatus};
+    use crate::lifecycle::backoff::{Backoff, Effect, Part};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn ago(seconds: i64) -> Option<Time> {
+        Some(Time(NOW - SignedDuration::from_secs(seconds)))
+    }
+
+    /// One that reached `state`, with its stream ready for `reason`.
+    fn object(state: State, reason: Reason) -> MemorialStream {
+        let mut object = MemorialStream::new("jane-doe", Default::default());
+        object.metadata.generation = Some(3);
+        let statements = [(ConditionType::Ready, Reason::Live), (ConditionType::MuxStreamReady, reason)]
+            .map(|(kind, reason)| Statement::new(kind, true, reason, "").into_condition(&[], Some(3), NOW));
+        object.status = Some(MemorialStreamStatus {
+            state: Some(state),
+            observed_generation: Some(3),
+            conditions: statements.to_vec(),
+            mux: Some(MuxStatus { stream_id: Some("s".into()), ..MuxStatus::default() }),
+            ..MemorialStreamStatus::default()
+        });
+        object
+    }
+
+    fn with(mut object: MemorialStream, change: impl FnOnce(&mut MemorialStreamStatus)) -> MemorialStream {
+        object.status.as_mut().map(change);
+        object
+    }
+
+    fn looked(object: &MemorialStream, state: State, pod_is_ready: bool, backoffs: &Backoffs) -> Look {
+        look(object, state, pod_is_ready, backoffs, NOW, &Timings::default())
+    }
+
+    fn stream(object: &MemorialStream, state: State) -> StreamLook {
+        looked(object, state, false, &Backoffs::new()).stream
+    }
+
+    fn backoffs(seconds: i64) -> Backoffs {
+        let remaining = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let (reason, message) = (Reason::Refused, String::new());
+        let backoff = Backoff { count: 1, remaining, reason, message, terminal: false };
+        Backoffs::from([(Effect::making(Part::Sender), backoff)])
+    }
+
+    #[test]
+    fn what_is_at_rest_asks_nothing_on_which_something_depends() {
+        let timings = Timings::default();
+        for state in [State::Idle, State::Ended] {
+            let look = looked(&object(state, Reason::Disabled), state, false, &Backoffs::new());
+            assert_eq!(look.stream, StreamLook::Spare(timings.idle));
+            assert_eq!((look.rooms, look.egresses), (timings.idle, Some(timings.idle)));
+        }
+    }
+
+    #[test]
+    fn an_egress_service_that_is_not_used_is_not_asked_by_what_is_at_rest() {
+        let mut idle = object(State::Idle, Reason::Disabled);
+        idle.spec.egress.get_or_insert_default().via = Some(Via::Compositor);
+        let egresses = |state| looked(&idle, state, false, &Backoffs::new()).egresses;
+        assert_eq!(egresses(State::Idle), None);
+        assert_eq!(egresses(State::Standby), Some(Timings::default().fast));
+    }
+
+    #[test]
+    fn what_changed_or_failed_is_looked_at() {
+        let by_id = StreamLook::ById(UNTOUCHED);
+        let idle = || object(State::Idle, Reason::Disabled);
+        let mut changed = idle();
+        changed.metadata.generation = Some(4);
+        assert_eq!(stream(&changed, State::Idle), by_id);
+        assert_eq!(stream(&object(State::Idle, Reason::Enabled), State::Idle), by_id);
+        assert_eq!(stream(&idle(), State::Ended), by_id, "another state is wanted");
+        assert_eq!(looked(&idle(), State::Idle, false, &backoffs(60)).stream, by_id);
+    }
+
+    #[test]
+    fn all_streams_are_read_only_to_find_one_whose_id_is_not_known() {
+        let timings = Timings::default();
+        let nameless = |creating| {
+            with(object(State::Idle, Reason::Disabled), |status| {
+                status.mux = Some(MuxStatus { creating, ..MuxStatus::default() });
+            })
+        };
+        let intent = CreateIntent { since: Time(NOW), absent_since: None };
+        for state in [State::Idle, State::Standby, State::Live, State::Ended] {
+            assert_eq!(stream(&nameless(None), state), StreamLook::No);
+            let search = StreamLook::Search(timings.second_search / 2);
+            assert_eq!(stream(&nameless(Some(intent.clone())), state), search);
+        }
+    }
+
+    #[test]
+    fn before_a_start_the_stream_is_asked_for_now_unless_the_start_must_wait() {
+        let standby = object(State::Standby, Reason::Enabled);
+        let look = |pod, backoffs: &Backoffs| looked(&standby, State::Live, pod, backoffs).stream;
+        let timings = Timings::default();
+        assert_eq!(look(true, &Backoffs::new()), StreamLook::Now);
+        assert_eq!(look(false, &Backoffs::new()), StreamLook::Spare(timings.standby));
+        assert_eq!(look(true, &backoffs(60)), StreamLook::ById(timings.standby));
+        assert_eq!(look(true, &backoffs(-1)), StreamLook::Now);
+    }
+
+    #[test]
+    fn standby_looks_rarely_once_its_stream_is_enabled_and_its_recording_closed() {
+        let timings = Timings::default();
+        let standby = || object(State::Standby, Reason::Enabled);
+        assert_eq!(stream(&standby(), State::Standby), StreamLook::Spare(timings.standby));
+        let by_id = StreamLook::ById(timings.steady);
+        let ended = with(standby(), |status| status.ended_at = ago(5));
+        assert_eq!(stream(&ended, State::Standby), by_id);
+        assert_eq!(stream(&object(State::Idle, Reason::Disabled), State::Standby), by_id);
+    }
+
+    #[test]
+    fn what_is_on_air_or_ends_is_looked_at_in_the_list_of_all_that_is_active() {
+        let timings = Timings::default();
+        let live = || with(object(State::Live, Reason::Enabled), |status| status.started_at = ago(60));
+        let on_air = |list, own| StreamLook::OnAir { list, own };
+        assert_eq!(stream(&live(), State::Live), on_air(timings.steady, timings.steady));
+        assert_eq!(stream(&live(), State::Ended), on_air(timings.fast, timings.steady));
+        let starts = with(live(), |status| status.state = Some(State::Standby));
+        assert_eq!(stream(&starts, State::Live), on_air(timings.fast, COMES_ON_AIR));
+        let ending = with(object(State::Live, Reason::Enabled), |status| status.ending_since = ago(1));
+        assert_eq!(stream(&ending, State::Idle), on_air(timings.fast, timings.steady));
+    }
+
+    #[test]
+    fn a_stream_that_goes_with_its_object_is_not_looked_at_first() {
+        let mut object = object(State::Idle, Reason::Disabled);
+        object.metadata.deletion_timestamp = Some(Time(NOW));
+        assert_eq!(stream(&object, State::Idle), StreamLook::No);
+        object.spec.deletion_policy.get_or_insert_default().stream = Some(StreamDeletion::Retain);
+        assert_eq!(stream(&object, State::Idle), StreamLook::ById(UNTOUCHED));
+    }
+
+    #[test]
+    fn livekit_is_asked_often_while_something_runs_or_may_come_back() {
+        let timings = Timings::default();
+        let idle = || object(State::Idle, Reason::Disabled);
+        let rooms = |object: &MemorialStream, state| looked(object, state, false, &Backoffs::new()).rooms;
+        assert_eq!(rooms(&idle(), State::Standby), timings.fast);
+        let deleted = |seconds| {
+            let room = RoomStatus { deleted_at: ago(seconds), ..RoomStatus::default() };
+            with(idle(), |status| status.room = Some(room))
+        };
+        assert_eq!(rooms(&deleted(1), State::Idle), timings.fast);
+        assert_eq!(rooms(&deleted(3600), State::Idle), timings.slow / 2, "tokens are still valid");
+        assert_eq!(rooms(&deleted(25 * 3600), State::Idle), timings.idle);
+        let lost = |seconds| {
+            with(idle(), |status| {
+                status.egress = Some(EgressStatus { lost: vec!["EG_1".into()], ..EgressStatus::default() });
+                status.ended_at = ago(seconds);
+            })
+        };
+        assert_eq!(rooms(&lost(3600), State::Idle), timings.slow / 2, "a given up egress may still run");
+        assert_eq!(rooms(&lost(25 * 3600), State::Idle), timings.idle);
+    }
+}
