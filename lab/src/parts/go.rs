@@ -133,15 +133,13 @@ impl Part {
     }
 }
 
-/// `go`, without C everywhere: the standard library is compiled once, and what the parts share as well.
+/// `go`; the same flags for all parts, so that what they share is compiled once.
 ///
 /// # Errors
 /// When Go is missing.
 pub fn command() -> Result<Command> {
     let program = super::find_program("go").context("install Go 1.26 or later and put `go` on the PATH")?;
-    let mut command = Command::new(program);
-    command.env("CGO_ENABLED", "0");
-    Ok(command)
+    Ok(Command::new(program))
 }
 
 /// Without these the programs report version 0 and refuse each other.
