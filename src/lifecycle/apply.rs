@@ -188,6 +188,12 @@ impl Pass<'_> {
                 world.objects.set_finalizer(self.object, false).await?;
                 return Ok(Some(Outcome::Released));
             }
+            Action::RecordAbandoned(abandoned) => {
+                let record = abandoned.record(self.identity, &self.context.default_secret.namespace);
+                tracing::warn!(object = %self.identity, ?abandoned, "abandoned");
+                world.objects.keep_record(record).await?;
+                return Ok(None);
+            }
             Action::DeletePod(name) => {
                 world.pods.delete_pod(&self.identity.namespace, name).await?;
                 return Ok(None);
@@ -202,7 +208,10 @@ impl Pass<'_> {
         };
         let (mux, livekit) = (&credentials.mux, &credentials.livekit);
         match action {
-            Action::AddFinalizer | Action::RemoveFinalizer | Action::DeletePod(_) => {}
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::RecordAbandoned(_)
+            | Action::DeletePod(_) => {}
             Action::CreateStream(new) => {
                 let stream = world.mux.create_stream(mux, new).await?;
                 return Ok(Some(Outcome::StreamCreated(stream.id)));

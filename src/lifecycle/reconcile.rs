@@ -2,6 +2,7 @@
 
 use super::apply::{self, Outcome};
 use super::context::Context;
+use super::copies::{keep_credentials, sweep_copies};
 use super::observe::observe;
 use super::plan::{self, Action, Event};
 use super::status;
@@ -42,7 +43,8 @@ pub async fn reconcile(
         }
         stands
     });
-    let described = status::describe(&object, &observed, &plan, now);
+    let mut described = status::describe(&object, &observed, &plan, now);
+    described.credentials_copy = keep_credentials(context, &identity, &object, &observed).await?;
     // The record comes first: an intent that is not written down is a create that is never found again.
     let object = write(context, &object, &described, &plan.actions).await?;
     memory.beside.recorded(&observed.start);
@@ -55,6 +57,7 @@ pub async fn reconcile(
     if outcomes.contains(&Outcome::Released) {
         context.memories.forget(&identity);
         context.in_use.forget(&identity);
+        sweep_copies(context, Some(&identity)).await;
         return Ok(controller::Action::await_change());
     }
     let settled = apply::settle(described, &outcomes);

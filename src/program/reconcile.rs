@@ -206,12 +206,15 @@ impl Pass<'_> {
     /// Those that the room was made with: a TAKE does not fail for a Secret that is gone meanwhile, and Program does not
     /// leave the room for one that names another LiveKit.
     async fn credentials(&self) -> Result<Credentials, SetAside> {
-        let context = self.context;
-        match context.in_use.of(self.identity) {
-            Some(credentials) => Ok(credentials),
-            None => {
-                let secrets = context.world.secrets.as_ref();
-                read_usable(secrets, self.object, &context.default_secret).await
+        let Context { in_use, default_secret, world, .. } = self.context;
+        if let Some(remembered) = in_use.remembered(self.identity) {
+            return Ok(remembered);
+        }
+        let secrets = world.secrets.as_ref();
+        match read_usable(secrets, self.object, default_secret).await {
+            Ok(credentials) => Ok(credentials),
+            Err(problem) => {
+                in_use.of(secrets, default_secret, self.identity, self.object).await.ok_or(problem)
             }
         }
     }

@@ -12,6 +12,8 @@ mod compositor;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod dice;
 #[cfg(test)]
 mod director;

@@ -1,32 +1,185 @@
-//! The credentials that worked last.
+//! The credentials that worked last, of each object: what was made with them is kept and ended with them, although the
+//! Secret is gone meanwhile, is wrong, or belongs to another account. A copy in the operator's own namespace outlives the
+//! operator's process and the object's namespace.
 
-use super::Credentials;
+use super::{Credentials, DefaultSecret, contents, parse, secret_of};
+use crate::api::MemorialStream;
+use crate::api::names::{CREDENTIALS_COPY_LABEL, MANAGED_BY_LABEL, OPERATOR_MANAGER};
+use crate::providers::Secret;
 use crate::service::Identity;
-use std::collections::HashMap;
+use crate::world::{KubernetesError, SecretData, Secrets};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
+use kube::api::ObjectMeta;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The credentials that worked last, by the object's UID. What was made with them is kept and ended with them, although
-/// the Secret is gone meanwhile, or belongs to another account.
-#[derive(Clone, Default)]
-pub struct CredentialsInUse(Arc<Mutex<HashMap<String, Credentials>>>);
+/// The namespace whose MemorialStreams a copy is for.
+const NAMESPACE: &str = "NAMESPACE";
+
+/// The credentials that worked last, and their copies. Objects of one namespace with the same Mux environment and LiveKit
+/// share one copy.
+#[derive(Clone)]
+pub struct CredentialsInUse {
+    namespace: Arc<str>,
+    inner: Arc<Mutex<Inner>>,
+    /// Held while a copy is written or deleted: what is being deleted must not be taken for kept.
+    writing: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The name of its copy, by the object's UID.
+    names: HashMap<String, Arc<str>>,
+    /// What stands in a copy, by its name.
+    copies: HashMap<Arc<str>, Credentials>,
+}
+
+impl Inner {
+    /// The object uses this copy, if these credentials stand in it.
+    fn note(&mut self, identity: &Identity, name: &Arc<str>, credentials: &Credentials) -> bool {
+        let stand = self.copies.get(name) == Some(credentials);
+        if stand && self.names.get(&identity.uid) != Some(name) {
+            self.names.insert(identity.uid.clone(), Arc::clone(name));
+        }
+        stand
+    }
+}
 
 impl CredentialsInUse {
-    /// Those of the object.
-    pub fn of(&self, identity: &Identity) -> Option<Credentials> {
-        self.all().get(&identity.uid).cloned()
+    /// None yet; their copies are kept in this namespace, the operator's own.
+    pub fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.into(), inner: Arc::default(), writing: Arc::default() }
     }
 
-    /// These work for the object.
-    pub fn keep(&self, identity: &Identity, credentials: &Credentials) {
-        self.all().insert(identity.uid.clone(), credentials.clone());
+    /// Those of the object, as far as this process has seen them work.
+    pub fn remembered(&self, identity: &Identity) -> Option<Credentials> {
+        let inner = self.inner();
+        inner.copies.get(inner.names.get(&identity.uid)?).cloned()
+    }
+
+    /// Those of the object: remembered, or out of the copy that its status names. A copy that cannot be read now is none.
+    pub async fn of(
+        &self,
+        secrets: &dyn Secrets,
+        default_secret: &DefaultSecret,
+        identity: &Identity,
+        object: &MemorialStream,
+    ) -> Option<Credentials> {
+        if let Some(remembered) = self.remembered(identity) {
+            return Some(remembered);
+        }
+        let name = object.status.as_ref()?.credentials_copy.as_deref()?;
+        let data = match secrets.secret(&self.namespace, name).await {
+            Ok(data) => data?,
+            Err(error) => {
+                tracing::warn!(%error, object = %identity, copy = name, "the copy of the credentials cannot be read");
+                return None;
+            }
+        };
+        // Status is not proof: nobody gets at the credentials of another namespace by naming their copy.
+        let whose = data.get(NAMESPACE)?.reveal();
+        if whose != identity.namespace && whose != default_secret.namespace {
+            tracing::warn!(object = %identity, copy = name, "status names a copy of another namespace");
+            return None;
+        }
+        let credentials = parse(name, &data).ok()?;
+        let mut inner = self.inner();
+        inner.copies.insert(name.into(), credentials.clone());
+        inner.note(identity, &name.into(), &credentials);
+        Some(credentials)
+    }
+
+    /// These work for the object. Returns the name of their copy, which exists by now.
+    ///
+    /// # Errors
+    /// The copy could not be written; what is kept is what was.
+    pub async fn keep(
+        &self,
+        secrets: &dyn Secrets,
+        default_secret: &DefaultSecret,
+        identity: &Identity,
+        object: &MemorialStream,
+        environment_id: &str,
+        credentials: &Credentials,
+    ) -> Result<String, KubernetesError> {
+        let whose = secret_of(object, default_secret).0;
+        let name: Arc<str> = copy_name(whose, environment_id, &credentials.livekit.url).into();
+        if !self.inner().note(identity, &name, credentials) {
+            let _writing = self.writing.lock().await;
+            let mut wanted = contents(credentials);
+            wanted.insert(NAMESPACE.to_owned(), Secret::new(whose));
+            if secrets.secret(&self.namespace, &name).await?.as_ref() != Some(&wanted) {
+                secrets.apply_secret(self.copy(&name, &wanted)).await?;
+            }
+            let mut inner = self.inner();
+            inner.copies.insert(Arc::clone(&name), credentials.clone());
+            inner.note(identity, &name, credentials);
+        }
+        Ok(name.to_string())
     }
 
     /// Nothing of the object is left.
     pub fn forget(&self, identity: &Identity) {
-        self.all().remove(&identity.uid);
+        self.inner().names.remove(&identity.uid);
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Credentials>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Deletes the copies that neither an object of this process nor one of `named` uses.
+    ///
+    /// # Errors
+    /// The API server did not list or delete them; the others are left for the next time.
+    pub async fn sweep(
+        &self,
+        secrets: &dyn Secrets,
+        named: &BTreeSet<String>,
+    ) -> Result<(), KubernetesError> {
+        for name in secrets.secrets_with_label(&self.namespace, CREDENTIALS_COPY_LABEL).await? {
+            let _writing = self.writing.lock().await;
+            if !named.contains(&name) && self.is_unused(&name) {
+                secrets.delete_secret(&self.namespace, &name).await?;
+                tracing::info!(copy = name, "the copy of credentials that nobody uses any more was deleted");
+            }
+        }
+        Ok(())
     }
+
+    /// Whether no object of this process uses the copy; it is then written again before anybody does.
+    fn is_unused(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let unused = !inner.names.values().any(|used| **used == *name);
+        if unused {
+            inner.copies.remove(name);
+        }
+        unused
+    }
+
+    fn copy(&self, name: &str, contents: &SecretData) -> KubernetesSecret {
+        let labels = [(MANAGED_BY_LABEL, OPERATOR_MANAGER), (CREDENTIALS_COPY_LABEL, "true")];
+        let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+        KubernetesSecret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(self.namespace.to_string()),
+                labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+                ..ObjectMeta::default()
+            },
+            data: Some(contents.iter().map(|(key, value)| (key.clone(), bytes(value.reveal()))).collect()),
+            ..KubernetesSecret::default()
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By what does not change when a key is rotated, so that the newer takes the older's place.
+fn copy_name(namespace: &str, environment_id: &str, livekit_url: &str) -> String {
+    let text = [namespace, environment_id, livekit_url].join("\n");
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().take(10).fold("credentials-in-use-".to_owned(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
 }

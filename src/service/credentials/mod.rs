@@ -21,7 +21,7 @@ const MUX_RTMP_URL: &str = "rtmps://global-live.mux.com:443/app";
 const MUX_PLAYBACK_BASE_URL: &str = "https://stream.mux.com";
 
 /// Credentials and addresses of both providers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// Mux's API.
     pub mux: MuxCredentials,
@@ -77,6 +77,14 @@ pub enum CredentialsError {
     Kubernetes(#[from] KubernetesError),
 }
 
+/// Namespace and name of the Secret with the credentials of `object`.
+pub fn secret_of<'a>(object: &'a MemorialStream, default: &'a DefaultSecret) -> (&'a str, &'a str) {
+    match object.spec.credentials_secret_ref.as_ref() {
+        Some(own) => (object.metadata.namespace.as_deref().unwrap_or_default(), &own.name),
+        None => (&default.namespace, &default.name),
+    }
+}
+
 /// Reads the credentials of `object`.
 ///
 /// # Errors
@@ -87,11 +95,7 @@ pub async fn read(
     default: &DefaultSecret,
 ) -> Result<Credentials, CredentialsError> {
     let own = object.spec.credentials_secret_ref.as_ref();
-    let namespace = match own {
-        Some(_) => object.metadata.namespace.as_deref().unwrap_or_default(),
-        None => &default.namespace,
-    };
-    let name = own.map_or(default.name.as_str(), |own| own.name.as_str());
+    let (namespace, name) = secret_of(object, default);
     let place = format!("{namespace}/{name}");
     let Some(data) = secrets.secret(namespace, name).await? else {
         return Err(CredentialsError::SecretNotFound(place));
@@ -131,6 +135,22 @@ fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError
     })
 }
 
+/// What [`parse`] reads.
+fn contents(credentials: &Credentials) -> SecretData {
+    let Credentials { mux, rtmp_url, playback_base_url, livekit } = credentials;
+    let pairs: [(&str, &str); 8] = [
+        ("LIVEKIT_URL", &livekit.url),
+        ("LIVEKIT_API_KEY", &livekit.api_key),
+        ("LIVEKIT_API_SECRET", livekit.api_secret.reveal()),
+        ("MUX_TOKEN_ID", &mux.token_id),
+        ("MUX_TOKEN_SECRET", mux.token_secret.reveal()),
+        ("MUX_BASE_URL", &mux.base_url),
+        ("MUX_RTMP_URL", rtmp_url),
+        ("MUX_PLAYBACK_BASE_URL", playback_base_url),
+    ];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), Secret::new(value))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +185,6 @@ mod tests {
         assert_eq!(credentials.livekit.api_secret.reveal(), "hidden-1");
         assert_eq!(credentials.mux.base_url, MUX_BASE_URL);
         assert!(!format!("{credentials:?}").contains("hidden"));
+        assert_eq!(parse("copy", &contents(&credentials)).unwrap(), credentials);
     }
 }
