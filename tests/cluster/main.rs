@@ -18,6 +18,8 @@ mod kills;
 #[cfg(test)]
 mod life_cycle;
 #[cfg(test)]
+mod namespace;
+#[cfg(test)]
 mod pictures;
 #[cfg(test)]
 mod support;
