@@ -46,6 +46,8 @@ pub struct Pass<'a> {
     pub observed: &'a Observed,
     /// What is remembered.
     pub memory: &'a Arc<Memory>,
+    /// The service is one that people rehearse or watch.
+    pub awaited: bool,
 }
 
 /// Status after the outcomes. Pure.
@@ -163,7 +165,8 @@ impl Pass<'_> {
                     if matches!(action, Action::CreateStream(_)) && failure.certain {
                         outcomes.push(Outcome::StreamNotCreated);
                     }
-                    failures.failed(action.effect(), failure.into(), self.context.world.clock.jitter());
+                    let jitter = self.context.world.clock.jitter();
+                    failures.failed(action.effect(), failure.into(), self.awaited, jitter);
                     if !action.may_fail() {
                         let untried = &actions[index..];
                         if untried.iter().any(|action| matches!(action, Action::StartEgress { .. })) {
@@ -327,7 +330,7 @@ impl Pass<'_> {
                 Err(error) => {
                     tracing::warn!(%error, object = %identity, "the egress did not start");
                     let failure = ActionError::from(error.clone()).into();
-                    memory.failures.failed(START, failure, context.world.clock.jitter());
+                    memory.failures.failed(START, failure, true, context.world.clock.jitter());
                 }
             }
             memory.beside.start_finished(result);
@@ -350,7 +353,7 @@ impl Pass<'_> {
                 Err(error) => {
                     tracing::warn!(%error, object = %identity, egress = id, "the egress was not stopped");
                     let failure = ActionError::from(error).into();
-                    memory.failures.failed(effect, failure, context.world.clock.jitter());
+                    memory.failures.failed(effect, failure, false, context.world.clock.jitter());
                 }
             }
             memory.beside.stop_finished(&id);
