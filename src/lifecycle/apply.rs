@@ -216,7 +216,7 @@ impl Pass<'_> {
             | Action::RecordAbandoned(_)
             | Action::DeletePod(_) => {}
             Action::CreateStream(new) => {
-                let stream = world.mux.create_stream(mux, new).await?;
+                let stream = world.mux.create_stream(mux, new, self.awaited).await?;
                 return Ok(Some(Outcome::StreamCreated(stream.id)));
             }
             Action::EnableStream(id) => world.mux.enable_stream(mux, id).await?,
