@@ -131,7 +131,7 @@ async fn a_secret_that_vanishes_holds_up_neither_a_take_nor_the_end() {
 /// stay what they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_operator_does_not_follow_a_secret_to_another_livekit() {
-    let mut stage = Stage::enter("elsewhere").await;
+    let mut stage = Stage::alone("elsewhere").await;
     let via = *stage.vias().last().expect("a sender");
     let service = stage.service("staying");
     service.apply(spec(via, &["lectern", "wide"], json!({"state": "Live"}))).await;
@@ -163,7 +163,7 @@ async fn a_restarted_operator_does_not_follow_a_secret_to_another_livekit() {
 /// An image that the node cannot get is told in the kubelet's words.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_cannot_be_had_is_told() {
-    let stage = Stage::enter_with_image("image", Some("localhost/no-such-compositor:1")).await;
+    let stage = Stage::alone_with_image("image", Some("localhost/no-such-compositor:1")).await;
     let service = stage.service("imageless");
     service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Standby"}))).await;
     let told = service.says(Kind::CompositorReady, "False", Some("ErrImageNeverPull")).await;
@@ -176,7 +176,7 @@ async fn an_image_that_cannot_be_had_is_told() {
 /// Without an egress worker the service waits, says so, and goes live once there is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_egress_worker_it_waits_for_capacity() {
-    let stage = Stage::enter("capacity").await;
+    let stage = Stage::alone("capacity").await;
     if !stage.vias().contains(&Via::LiveKit) {
         return;
     }
