@@ -13,11 +13,11 @@ use serde_json::json;
 /// Whoever deletes a namespace takes Secrets and RoleBinding away first; here from an operator that starts only then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_is_deleted_while_live_ends_everything() {
-    let mut stage = Stage::enter("doomed").await;
+    let mut stage = Stage::alone("doomed").await;
     for (number, via) in stage.vias().into_iter().enumerate() {
         if number > 0 {
             drop(stage);
-            stage = Stage::enter("doomed").await;
+            stage = Stage::alone("doomed").await;
         }
         let service = stage.service("doomed");
         service.apply(spec(via, &["lectern"], json!({"state": "Live"}))).await;
@@ -57,7 +57,7 @@ async fn a_namespace_that_is_deleted_while_live_ends_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_may_abandon_what_mux_does_not_let_end_and_a_record_names_it() {
-    let stage = Stage::enter("abandoned").await;
+    let stage = Stage::alone("abandoned").await;
     let service = stage.service("abandoned");
     service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Standby"}))).await;
     service.reaches(State::Standby).await;
