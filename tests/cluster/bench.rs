@@ -1,5 +1,9 @@
 //! What things take. `make bench` runs this and prints the tables of docs/benchmarks.md; nothing is asserted on time.
 
+mod crowd;
+mod installation;
+mod killed;
+
 use crate::support::service::Service;
 use crate::support::{Stage, compositor_process, eventually, is, prometheus, spec};
 use k8s_openapi::api::core::v1::Secret;

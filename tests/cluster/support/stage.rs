@@ -189,7 +189,8 @@ impl Stage {
         all.into_iter().filter(|stream| stream.passthrough.as_deref() == Some(wanted.as_str())).collect()
     }
 
-    async fn cluster_id(&self) -> String {
+    /// What names this cluster in markers.
+    pub async fn cluster_id(&self) -> String {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
         api.get("kube-system").await.expect("kube-system").metadata.uid.expect("a uid")
     }
