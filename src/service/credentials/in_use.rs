@@ -2,7 +2,7 @@
 //! Secret is gone meanwhile, is wrong, or belongs to another account. A copy in the operator's own namespace outlives the
 //! operator's process and the object's namespace.
 
-use super::{Credentials, DefaultSecret, contents, parse, secret_of};
+use super::{Credentials, CredentialsError, DefaultSecret, check_endpoints, contents, parse, secret_of};
 use crate::api::MemorialStream;
 use crate::api::names::{CREDENTIALS_COPY_LABEL, MANAGED_BY_LABEL, OPERATOR_MANAGER};
 use crate::providers::Secret;
@@ -71,24 +71,37 @@ impl CredentialsInUse {
             return Some(remembered);
         }
         let name = object.status.as_ref()?.credentials_copy.as_deref()?;
-        let data = match secrets.secret(&self.namespace, name).await {
-            Ok(data) => data?,
+        let credentials = match self.read_copy(secrets, default_secret, identity, name).await {
+            Ok(credentials) => credentials?,
             Err(error) => {
-                tracing::warn!(%error, object = %identity, copy = name, "the copy of the credentials cannot be read");
+                tracing::warn!(%error, object = %identity, copy = name, "the copy of the credentials is not used");
                 return None;
             }
         };
-        // Status is not proof: nobody gets at the credentials of another namespace by naming their copy.
-        let whose = data.get(NAMESPACE)?.reveal();
-        if whose != identity.namespace && whose != default_secret.namespace {
-            tracing::warn!(object = %identity, copy = name, "status names a copy of another namespace");
-            return None;
-        }
-        let credentials = parse(name, &data).ok()?;
         let mut inner = self.inner();
         inner.copies.insert(name.into(), credentials.clone());
         inner.note(identity, &name.into(), &credentials);
         Some(credentials)
+    }
+
+    async fn read_copy(
+        &self,
+        secrets: &dyn Secrets,
+        default_secret: &DefaultSecret,
+        identity: &Identity,
+        name: &str,
+    ) -> Result<Option<Credentials>, CredentialsError> {
+        let Some(data) = secrets.secret(&self.namespace, name).await? else { return Ok(None) };
+        let whose = data.get(NAMESPACE).map(Secret::reveal).unwrap_or_default();
+        if whose != default_secret.namespace {
+            // Status is not proof: nobody gets at the credentials of another namespace by naming their copy.
+            if whose != identity.namespace {
+                return Ok(None);
+            }
+            // The installation may allow less now than when it was written.
+            check_endpoints(secrets, default_secret, name, &data).await?;
+        }
+        parse(name, &data).map(Some)
     }
 
     /// These work for the object. Returns the name of their copy, which exists by now.
@@ -182,4 +195,126 @@ fn copy_name(namespace: &str, environment_id: &str, livekit_url: &str) -> String
         let _ = write!(name, "{byte:02x}");
         name
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::credentials::AllowedEndpoints;
+    use async_trait::async_trait;
+
+    /// Secrets in memory, by namespace and name, with their labels.
+    #[derive(Default)]
+    struct Memory(Mutex<HashMap<(String, String), (SecretData, BTreeSet<String>)>>);
+
+    #[async_trait]
+    impl Secrets for Memory {
+        async fn secret(&self, namespace: &str, name: &str) -> Result<Option<SecretData>, KubernetesError> {
+            let all = self.0.lock().unwrap();
+            Ok(all.get(&(namespace.into(), name.into())).map(|(data, _)| data.clone()))
+        }
+
+        async fn apply_secret(&self, secret: KubernetesSecret) -> Result<(), KubernetesError> {
+            let text = |bytes: ByteString| Secret::new(String::from_utf8(bytes.0).unwrap());
+            let data = secret.data.unwrap().into_iter().map(|(key, value)| (key, text(value))).collect();
+            let labels = secret.metadata.labels.unwrap().into_keys().collect();
+            let key = (secret.metadata.namespace.unwrap(), secret.metadata.name.unwrap());
+            self.0.lock().unwrap().insert(key, (data, labels));
+            Ok(())
+        }
+
+        async fn secrets_with_label(&self, _: &str, label: &str) -> Result<Vec<String>, KubernetesError> {
+            let all = self.0.lock().unwrap();
+            Ok(all.iter().filter(|(_, one)| one.1.contains(label)).map(|(key, _)| key.1.clone()).collect())
+        }
+
+        async fn delete_secret(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
+            self.0.lock().unwrap().remove(&(namespace.into(), name.into()));
+            Ok(())
+        }
+    }
+
+    fn default_secret(allowed: &str) -> DefaultSecret {
+        DefaultSecret {
+            namespace: "system".into(),
+            name: "providers".into(),
+            allowed_endpoints: AllowedEndpoints::parse(allowed).unwrap(),
+        }
+    }
+
+    fn object(namespace: &str, copy: Option<&str>) -> (MemorialStream, Identity) {
+        let mut object = MemorialStream::new("jane-doe", Default::default());
+        object.metadata.namespace = Some(namespace.into());
+        object.metadata.uid = Some(format!("uid-{namespace}"));
+        object.spec.credentials_secret_ref = Some(crate::api::spec::SecretReference { name: "own".into() });
+        object.status.get_or_insert_default().credentials_copy = copy.map(str::to_owned);
+        let identity = Identity::of(&object).unwrap();
+        (object, identity)
+    }
+
+    fn credentials(secret: &str) -> Credentials {
+        let data = [
+            ("LIVEKIT_URL", "wss://a.livekit.cloud"),
+            ("LIVEKIT_API_KEY", "key"),
+            ("LIVEKIT_API_SECRET", secret),
+            ("MUX_TOKEN_ID", "id"),
+            ("MUX_TOKEN_SECRET", "hidden"),
+        ];
+        let data = data.map(|(key, value)| (key.to_owned(), Secret::new(value))).into();
+        parse("own", &data).unwrap()
+    }
+
+    async fn kept(secrets: &Memory, secret: &str) -> String {
+        let default = default_secret(AllowedEndpoints::DEFAULT);
+        let (object, identity) = object("family", None);
+        let in_use = CredentialsInUse::new("system");
+        in_use.keep(secrets, &default, &identity, &object, "E1", &credentials(secret)).await.unwrap()
+    }
+
+    /// What another process reads.
+    async fn read(secrets: &Memory, allowed: &str, namespace: &str, copy: &str) -> Option<Credentials> {
+        let (object, identity) = object(namespace, Some(copy));
+        let in_use = CredentialsInUse::new("system");
+        in_use.of(secrets, &default_secret(allowed), &identity, &object).await
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_read_back_by_its_own_namespace_and_by_no_other() {
+        let secrets = Memory::default();
+        let copy = kept(&secrets, "one").await;
+        assert_eq!(
+            read(&secrets, AllowedEndpoints::DEFAULT, "family", &copy).await,
+            Some(credentials("one"))
+        );
+        assert_eq!(read(&secrets, AllowedEndpoints::DEFAULT, "evil", &copy).await, None);
+        assert_eq!(read(&secrets, "elsewhere.example", "family", &copy).await, None, "it is not allowed now");
+        assert_eq!(kept(&secrets, "two").await, copy, "a rotated key takes the old one's place");
+        assert_eq!(
+            read(&secrets, AllowedEndpoints::DEFAULT, "family", &copy).await,
+            Some(credentials("two"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_copy_goes_with_the_last_that_uses_it() {
+        let secrets = Memory::default();
+        let default = default_secret(AllowedEndpoints::DEFAULT);
+        let (object, identity) = object("family", None);
+        let in_use = CredentialsInUse::new("system");
+        let one = credentials("one");
+        let keep = || in_use.keep(&secrets, &default, &identity, &object, "E1", &one);
+        let name = keep().await.unwrap();
+        in_use.sweep(&secrets, &BTreeSet::new()).await.unwrap();
+        assert!(secrets.secret("system", &name).await.unwrap().is_some(), "this process uses it");
+        in_use.forget(&identity);
+        in_use.sweep(&secrets, &BTreeSet::from([name.clone()])).await.unwrap();
+        assert!(secrets.secret("system", &name).await.unwrap().is_some(), "a status names it");
+        in_use.sweep(&secrets, &BTreeSet::new()).await.unwrap();
+        assert!(secrets.secret("system", &name).await.unwrap().is_none());
+        keep().await.unwrap();
+        assert!(
+            secrets.secret("system", &name).await.unwrap().is_some(),
+            "it is written again when it is needed"
+        );
+    }
 }

@@ -100,14 +100,30 @@ pub async fn read(
     let Some(data) = secrets.secret(namespace, name).await? else {
         return Err(CredentialsError::SecretNotFound(place));
     };
-    // The operator's own Secret is read only where the list alone does not allow it.
-    if own.is_some() && default.allowed_endpoints.refused(&data, None).is_some() {
-        let installation = secrets.secret(&default.namespace, &default.name).await?;
-        if let Some((key, host)) = default.allowed_endpoints.refused(&data, installation.as_ref()) {
-            return Err(CredentialsError::EndpointNotAllowed { secret: place, key, host });
-        }
+    if own.is_some() {
+        check_endpoints(secrets, default, &place, &data).await?;
     }
     parse(&place, &data)
+}
+
+/// What a tenant wrote leads only where the installation allows it.
+async fn check_endpoints(
+    secrets: &dyn Secrets,
+    default: &DefaultSecret,
+    place: &str,
+    data: &SecretData,
+) -> Result<(), CredentialsError> {
+    // The operator's own Secret is read only where the list alone does not allow it.
+    if default.allowed_endpoints.refused(data, None).is_none() {
+        return Ok(());
+    }
+    let installation = secrets.secret(&default.namespace, &default.name).await?;
+    match default.allowed_endpoints.refused(data, installation.as_ref()) {
+        None => Ok(()),
+        Some((key, host)) => {
+            Err(CredentialsError::EndpointNotAllowed { secret: place.to_owned(), key, host })
+        }
+    }
 }
 
 fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError> {
