@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod cluster;

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How many egresses that were given up are remembered: a lost one stays in LiveKit's list for a day.
 const MOST_LOST: usize = 20;
 
+/// A start that has no answer by then is looked for in the list: the answer may be lost, which is known only after 90 s.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Whether LiveKit's record says that it works for this egress.
 pub(crate) fn runs(egress: &Egress) -> bool {
     matches!(egress.status, LiveKitStatus::Starting | LiveKitStatus::Active | LiveKitStatus::Ending)
@@ -52,9 +55,7 @@ impl Pass<'_> {
                 }
             }
         }
-        if self.observed.start != StartSeen::InFlight {
-            self.find_egress(&mut egress);
-        }
+        self.find_egress(&mut egress);
         self.note_egress(&mut egress);
         self.forget_lost(&mut egress);
         self.status.egress = Some(egress);
@@ -62,6 +63,10 @@ impl Pass<'_> {
 
     fn find_egress(&mut self, egress: &mut EgressStatus) {
         let (Some(intent), None) = (egress.starting.clone(), &egress.id) else { return };
+        let in_flight = self.observed.start == StartSeen::InFlight;
+        if in_flight && self.elapsed(&intent.since) < ANSWERS_WITHIN {
+            return;
+        }
         let Seen::Known(seen) = &self.observed.egresses else { return };
         let candidates = || seen.iter().filter(|seen| runs(seen) && !egress.lost.contains(&seen.id));
         let found = candidates().filter(|seen| self.is_ours(seen)).min_by_key(|seen| seen.started_at);
@@ -71,7 +76,7 @@ impl Pass<'_> {
             self.event("EgressAdopted", format!("found egress {id} again"));
             egress.id = Some(id);
             egress.starting = None;
-        } else if !in_doubt {
+        } else if !in_flight && !in_doubt {
             let grace = self.timings.egress_grace;
             egress.starting = self.after_absence(intent, grace);
         }

@@ -9,6 +9,7 @@ mod stream;
 
 pub use room::room_may_return;
 pub use sender::ingest;
+pub(crate) use stream::latency_mode;
 
 use super::backoff::{Effect, Part, held};
 use super::look::may_be_visited;
