@@ -163,3 +163,51 @@ fn kept(path: &Path) -> Result<Option<Kept>> {
     let state = serde_json::from_slice(&text);
     state.map(Some).with_context(|| format!("{} is of another version; remove it", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memorialstream_mux_model::{Fault, Method, Request};
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    fn credentials(token: &str) -> Credentials {
+        Credentials { token_id: token.to_owned(), token_secret: Secret::new("secret") }
+    }
+
+    fn create(simulator: &Simulator, token: &str) -> u16 {
+        let request = Request::new(Method::Post, "/video/v1/live-streams", credentials(token));
+        simulator.with(Some(token), |model, now| model.request(now, &request)).status
+    }
+
+    #[tokio::test]
+    async fn environments_know_nothing_of_each_other_and_are_kept_together() {
+        let folder = std::env::temp_dir().join(format!("mux-environments-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let configuration = Configuration {
+            listen: nowhere,
+            callbacks: nowhere,
+            nginx_control: nowhere,
+            hls_folder: folder.clone(),
+            state_file: folder.join("state.json"),
+            token_id: "first".into(),
+            token_secret: crate::secret::Secret::new("secret"),
+            timings: Timings::default(),
+        };
+        let (simulator, _effects) = Simulator::open(configuration.clone()).expect("a simulator");
+        simulator.add(credentials("second"));
+        simulator.with(Some("second"), |model, _| model.add_fault(Fault::server_error())).expect("a fault");
+        assert_eq!([create(&simulator, "first"), create(&simulator, "second")], [201, 503]);
+        assert_eq!(create(&simulator, "third"), 401, "who has no environment is refused by the first");
+        simulator.with(Some("second"), |model, _| model.clear_faults());
+        assert_eq!(create(&simulator, "second"), 201);
+        simulator.keep().expect("keep the state");
+        let (again, _effects) = Simulator::open(configuration).expect("the kept state");
+        fs::remove_dir_all(&folder).expect("remove the folder");
+        let streams = |token| again.with(Some(token), |model, _| model.streams());
+        let [first, second] = ["first", "second"].map(streams);
+        assert_eq!((first.len(), second.len()), (1, 1));
+        assert_ne!(first[0].id, second[0].id);
+        assert_eq!(again.each(|model, _| model.streams().len()), [1, 1]);
+    }
+}
