@@ -166,7 +166,9 @@ impl Pass<'_> {
                         outcomes.push(Outcome::StreamNotCreated);
                     }
                     let jitter = self.context.world.clock.jitter();
-                    failures.failed(action.effect(), failure.into(), self.awaited, jitter);
+                    // Settings wait for nobody.
+                    let awaited = self.awaited && !matches!(action, Action::UpdateStream(..));
+                    failures.failed(action.effect(), failure.into(), awaited, jitter);
                     if !action.may_fail() {
                         let untried = &actions[index..];
                         if untried.iter().any(|action| matches!(action, Action::StartEgress { .. })) {
