@@ -20,6 +20,8 @@ mod dice;
 #[cfg(test)]
 mod director;
 #[cfg(test)]
+mod doubts;
+#[cfg(test)]
 mod enumerate;
 #[cfg(test)]
 mod environment;

@@ -219,7 +219,8 @@ impl world::Mux for Mux {
         let joined = self.joined(credentials).await?;
         let client = joined.client.clone().with_looks(Priority::Create);
         let ask = async move { client.live_streams().await };
-        Ok(joined.all.get(&joined.pulse, freshness, ask).await?.answer)
+        let listed = joined.all.get(&joined.pulse, freshness, ask).await?.answer;
+        Ok(joined.environment.still_there(&listed))
     }
 
     async fn stream(

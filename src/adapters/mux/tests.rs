@@ -343,6 +343,18 @@ async fn a_list_that_lags_does_not_bring_back_what_was_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_list_does_not_bring_back_what_was_deleted() {
+    let small = SmallMux::with_streams(2);
+    let mux = Mux::new(Arc::clone(&small) as Arc<dyn Transport>);
+    let credentials = token("a");
+    assert_eq!(mux.all_streams(&credentials, HOUR).await.unwrap().len(), 2);
+    mux.delete_stream(&credentials, "s0").await.unwrap();
+    let left = mux.all_streams(&credentials, HOUR).await.unwrap();
+    assert_eq!(left.iter().map(|stream| &*stream.id).collect::<Vec<_>>(), ["s1"]);
+    assert_eq!(small.requests("GET /video/v1/live-streams?"), 1, "nothing was asked anew for it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_a_start_muxs_own_word_is_asked_for() {
     let small = SmallMux::with_streams(1);
     small.set_status("s0", "disabled");
