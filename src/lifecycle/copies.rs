@@ -35,12 +35,20 @@ pub(super) async fn keep_credentials(
     let environment = &environment.environment_id;
     match in_use.keep(secrets, default_secret, identity, object, environment, credentials).await {
         Ok(name) => Ok(Some(name)),
-        Err(error) if before.is_none() => Err(error),
+        Err(error) if !is_begun(object) => Err(error),
         Err(error) => {
             tracing::warn!(%error, object = %identity, "the copy of the credentials was not renewed");
             Ok(before)
         }
     }
+}
+
+/// Whether something of the object may exist at a provider.
+fn is_begun(object: &MemorialStream) -> bool {
+    object.status.as_ref().is_some_and(|status| {
+        let stream = status.mux.as_ref().is_some_and(|mux| mux.stream_id.is_some() || mux.creating.is_some());
+        stream || status.room.as_ref().is_some_and(|room| room.name.is_some())
+    })
 }
 
 /// Deletes the copies of credentials that no object uses any more, `released` set apart: the cache may still hold it.

@@ -63,8 +63,9 @@ pub async fn reconcile(
     }
     if outcomes.contains(&Outcome::Released) {
         context.memories.forget(&identity);
-        context.in_use.forget(&identity);
-        sweep_copies(context, Some(&identity)).await;
+        if context.in_use.forget(&identity) {
+            sweep_copies(context, Some(&identity)).await;
+        }
         return Ok(controller::Action::await_change());
     }
     let settled = apply::settle(described, &outcomes);

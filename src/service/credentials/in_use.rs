@@ -133,9 +133,11 @@ impl CredentialsInUse {
         Ok(name.to_string())
     }
 
-    /// Nothing of the object is left.
-    pub fn forget(&self, identity: &Identity) {
-        self.inner().names.remove(&identity.uid);
+    /// Nothing of the object is left. True where no other object of this process uses its copy.
+    pub fn forget(&self, identity: &Identity) -> bool {
+        let mut inner = self.inner();
+        let name = inner.names.remove(&identity.uid);
+        name.is_none_or(|name| !inner.names.values().any(|used| *used == name))
     }
 
     /// Deletes the copies that neither an object of this process nor one of `named` uses.
@@ -306,7 +308,7 @@ mod tests {
         let name = keep().await.unwrap();
         in_use.sweep(&secrets, &BTreeSet::new()).await.unwrap();
         assert!(secrets.secret("system", &name).await.unwrap().is_some(), "this process uses it");
-        in_use.forget(&identity);
+        assert!(in_use.forget(&identity));
         in_use.sweep(&secrets, &BTreeSet::from([name.clone()])).await.unwrap();
         assert!(secrets.secret("system", &name).await.unwrap().is_some(), "a status names it");
         in_use.sweep(&secrets, &BTreeSet::new()).await.unwrap();
