@@ -207,7 +207,9 @@ mod tests {
 
     /// Secrets in memory, by namespace and name, with their labels.
     #[derive(Default)]
-    struct Memory(Mutex<HashMap<(String, String), (SecretData, BTreeSet<String>)>>);
+    struct Memory(Mutex<HashMap<(String, String), Stored>>);
+
+    type Stored = (SecretData, BTreeSet<String>);
 
     #[async_trait]
     impl Secrets for Memory {
