@@ -154,7 +154,7 @@ fn an_egress_whose_worker_died_is_given_up_for_ever_and_replaced() {
             told(&mut stage, 60_000, ON_AIR, Truth::True, Reason::OnAir, "").await;
             let egress = stage.status().egress.unwrap();
             assert_ne!(egress.id.as_ref(), Some(&zombie));
-            assert_eq!(egress.lost, [zombie.clone()], "LiveKit says Active of it for ever");
+            assert_eq!(egress.lost, std::slice::from_ref(&zombie), "LiveKit says Active of it for ever");
             assert_eq!(counted(&stage), (1, 1, 1, 1));
             // A new process does not fall for it either.
             stage.crash();
