@@ -75,7 +75,7 @@ fn a_player_that_cannot_be_asked_takes_nobody_off_air_and_hides_no_failure() {
                 }
                 // Mux plays a slate of its own with low latency, and the playlist grows.
                 stage.land().kill_worker(LIVEKIT, 0);
-                let told = stage.until(10_000, |land| !on_air(land)).await;
+                let told = stage.until(15_000, |land| !on_air(land)).await;
                 assert!(told.is_some(), "{fault:?} {latency:?}");
                 let back = stage.until(60_000, on_air).await;
                 assert!(back.is_some(), "{fault:?} {latency:?}: {}", reason(&stage));
