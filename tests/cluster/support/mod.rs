@@ -1,6 +1,7 @@
 //! What the tests share: the running lab's API server, with the CRD installed.
 
 pub mod gitops;
+pub mod hostile;
 pub mod operator;
 pub mod other_environment;
 pub mod prometheus;
@@ -9,6 +10,7 @@ pub mod service;
 pub mod stage;
 pub mod turn;
 pub mod wait;
+pub mod watching;
 
 pub use service::{is, message};
 pub use stage::{Stage, spec};
