@@ -2,6 +2,8 @@
 //! the compositor, LiveKit and Mux, on virtual time, from one seed.
 
 #[cfg(test)]
+mod bad_days;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod cases;

@@ -131,6 +131,8 @@ async fn watch(
 ) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    // Who is told when a pod is gone: as in `run`.
+    let mut owners: BTreeMap<Key, Option<String>> = BTreeMap::new();
     let first: Vec<Change> = {
         let land = process.universe.land();
         let mut caches = process.caches();
@@ -155,9 +157,16 @@ async fn watch(
                         drop((life_cycle.send(key.clone()), fast.send(key)));
                     }
                 }
-                Change::Object(_, None) | Change::Pod(_, None) => {}
-                Change::Pod(key, Some(pod)) => {
-                    let uid = owner(&pod);
+                Change::Object(_, None) => {}
+                Change::Pod(key, pod) => {
+                    let uid = match pod {
+                        Some(pod) => {
+                            let owner = owner(&pod);
+                            owners.insert(key.clone(), owner.clone());
+                            owner
+                        }
+                        None => owners.remove(&key).flatten(),
+                    };
                     let owned = process
                         .caches()
                         .objects
