@@ -21,6 +21,7 @@ mod kills;
 mod life_cycle;
 #[cfg(test)]
 mod namespace;
+#[cfg(test)]
 mod opt_in;
 #[cfg(test)]
 mod pictures;
