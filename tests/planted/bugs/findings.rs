@@ -79,6 +79,13 @@ pub const ALL: &[Bug] = &[
         seen_as: "of services at rest",
     },
     Bug {
+        name: "a create that people wait for waits behind all others",
+        finding: Some(6),
+        places: &[("src/adapters/mux/mod.rs", "if awaited { Priority::Start } else { Priority::Create }", "Priority::Create")],
+        caught_by: Check::Test("neighbours::nobody_waits_for_anybody"),
+        seen_as: "Crowd",
+    },
+    Bug {
         name: "a new stream key does not reach the compositor",
         finding: Some(7),
         places: &[("src/lifecycle/plan/sender.rs", "*destination != fingerprint(&ingest)", "false")],
@@ -105,6 +112,19 @@ pub const ALL: &[Bug] = &[
         places: &[("src/lifecycle/witnesses.rs", "via == Via::LiveKit && !published", "false")],
         caught_by: Check::Finding(9),
         seen_as: "OnAirLies",
+    },
+    Bug {
+        name: "credentials that a provider refuses take the place of those that worked",
+        finding: Some(10),
+        places: &[(
+            "src/service/credentials/access.rs",
+            "(error.class == ErrorClass::Credentials)\n            .then_some(SetAside { reason: Reason::CredentialsRefused, message })",
+            "{ let _ = message; None::<SetAside> }",
+        )],
+        caught_by: Check::Test(
+            "credentials::wrong_credentials_are_set_aside_and_what_is_live_goes_on_and_ends_with_those_that_worked",
+        ),
+        seen_as: "CredentialsRefused",
     },
     Bug {
         name: "a pod on a dead node is waited for without bound",
@@ -150,6 +170,17 @@ pub const ALL: &[Bug] = &[
         )],
         caught_by: Check::Finding(213),
         seen_as: "UnwantedSender",
+    },
+    Bug {
+        name: "the credentials that worked die with the process",
+        finding: Some(14),
+        places: &[(
+            "src/service/credentials/in_use.rs",
+            "object.status.as_ref()?.credentials_copy.as_deref()?",
+            "object.status.as_ref()?.credentials_copy.as_deref().filter(|_| !PLANTED)?",
+        )],
+        caught_by: Check::Finding(14),
+        seen_as: "restart_without_the_secret",
     },
     Bug {
         name: "the stream key is known only while Mux answers",
@@ -224,8 +255,8 @@ pub const ALL: &[Bug] = &[
         finding: Some(22),
         places: &[(
             "src/lifecycle/plan/egress.rs",
-            "same_room && program && self.sends_to_us(egress) != Some(false)",
-            "same_room",
+            "if same_room && program { self.sends_to_us(egress) } else { Some(false) }",
+            "Some(same_room)",
         )],
         caught_by: Check::Finding(22),
         seen_as: "Foreign",
