@@ -123,7 +123,10 @@ fn of_two_streams_with_our_marker_the_recorded_one_is_kept_else_the_oldest() {
         stage.make_jane(State::Idle, Via::LiveKit);
         stage.until(20_000, |land| land.streams(JANE) == 1).await.expect("a stream");
         let oldest = stream(&stage).id;
+        stage.pass_time(3_000).await;
         stage.land().somebody_makes_a_stream(TOKEN, marker);
+        // Both are seen at once.
+        stage.land().lists_lag(TOKEN, 0);
         reached(&mut stage, State::Idle, 60_000).await;
         there_are(&mut stage, 60_000, (1, 0, 0, 0)).await;
         assert_eq!((stream(&stage).id, done(&stage, "CreateStream")), (oldest, 1));
@@ -218,7 +221,8 @@ fn refused_credentials_are_told_and_nothing_is_made_or_given_up() {
             told(&mut stage, 400_000, credentials, Truth::False, Reason::CredentialsRefused, words).await;
             let stalled = ConditionType::Stalled;
             told(&mut stage, 1_000, stalled, Truth::True, Reason::CredentialsRefused, words).await;
-            stage.pass_time(60_000).await;
+            stage.pass_time(330_000).await;
+            told(&mut stage, 1_000, credentials, Truth::False, Reason::CredentialsRefused, words).await;
             let now = stage.status();
             assert_eq!((now.mux, now.playback_url), (before.mux, before.playback_url), "it is not given up");
             assert_eq!((done(&stage, "CreateStream"), done(&stage, "DeleteStream")), (1, 0));
