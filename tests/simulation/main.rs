@@ -2,6 +2,8 @@
 //! the compositor, LiveKit and Mux, on virtual time, from one seed.
 
 #[cfg(test)]
+mod bad_days;
+#[cfg(test)]
 mod bounds;
 #[cfg(test)]
 mod cases;
@@ -13,6 +15,8 @@ mod cluster;
 mod compositor;
 #[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod credentials;
 #[cfg(test)]
 mod dice;
 #[cfg(test)]

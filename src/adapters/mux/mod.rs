@@ -256,11 +256,13 @@ impl world::Mux for Mux {
         &self,
         credentials: &MuxCredentials,
         new: &NewLiveStream,
+        awaited: bool,
     ) -> Result<LiveStream, ProviderError> {
         let joined = self.joined(credentials).await?;
         let (here, wanted) = (Arc::clone(&joined), new.clone());
+        let priority = if awaited { Priority::Start } else { Priority::Create };
         let deed = async move {
-            let made = here.client.create_live_stream(&wanted).await?;
+            let made = here.client.clone().with_creates(priority).create_live_stream(&wanted).await?;
             here.environment.stream(&made.id).question.set(Some(made.clone()));
             Ok(made)
         };

@@ -192,7 +192,8 @@ async fn in_a_slot<T, F: Future<Output = Result<T, ProviderError>>>(
 /// An Idle service: its stream is made and put to rest.
 async fn make(mux: &Mux, slots: &Semaphore, index: usize) -> String {
     let credentials = token("a");
-    let made = in_a_slot(slots, index, || async { mux.create_stream(&credentials, &new(index)).await }).await;
+    let made =
+        in_a_slot(slots, index, || async { mux.create_stream(&credentials, &new(index), false).await }).await;
     let look = || mux.stream(&credentials, &made.id, HOUR);
     assert_eq!(in_a_slot(slots, index, look).await.unwrap().status, LiveStreamStatus::Idle);
     in_a_slot(slots, index, || mux.disable_stream(&credentials, &made.id)).await;

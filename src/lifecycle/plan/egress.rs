@@ -68,16 +68,15 @@ impl Pass<'_> {
             return;
         }
         let Seen::Known(seen) = &self.observed.egresses else { return };
-        let found = seen
-            .iter()
-            .filter(|seen| runs(seen) && self.is_ours(seen) && !egress.lost.contains(&seen.id))
-            .min_by_key(|seen| seen.started_at);
+        let candidates = || seen.iter().filter(|seen| runs(seen) && !egress.lost.contains(&seen.id));
+        let found = candidates().filter(|seen| self.is_ours(seen)).min_by_key(|seen| seen.started_at);
+        let in_doubt = candidates().any(|seen| self.belongs_to_us(seen).is_none());
         if let Some(found) = found {
             let id = found.id.clone();
             self.event("EgressAdopted", format!("found egress {id} again"));
             egress.id = Some(id);
             egress.starting = None;
-        } else if !in_flight {
+        } else if !in_flight && !in_doubt {
             let grace = self.timings.egress_grace;
             egress.starting = self.after_absence(intent, grace);
         }
@@ -85,19 +84,27 @@ impl Pass<'_> {
 
     /// It sends our Program from our present room, and to our stream: whoever else records in the room keeps doing so.
     fn is_ours(&self, egress: &Egress) -> bool {
+        self.belongs_to_us(egress) == Some(true)
+    }
+
+    /// Absent where nobody knows yet: neither adopted nor stopped for that.
+    fn belongs_to_us(&self, egress: &Egress) -> Option<bool> {
         let room = self.status.room.as_ref();
         let same_room = room.and_then(|room| room.name.as_ref()).is_none_or(|name| *name == egress.room_name)
             && room
                 .and_then(|room| room.sid.as_ref())
                 .is_none_or(|sid| egress.room_id.is_empty() || *sid == egress.room_id);
         let program = egress.identity.as_deref().is_none_or(|identity| identity == PROGRAM_IDENTITY);
-        same_room && program && self.sends_to_us(egress) != Some(false)
+        if same_room && program { self.sends_to_us(egress) } else { Some(false) }
     }
 
-    /// Whether its destination is our stream with the present key; `None` where that is not known.
+    /// Whether its destination is our stream with the present key; absent where that is not known.
     fn sends_to_us(&self, egress: &Egress) -> Option<bool> {
-        let ours = redact(self.ingest()?.location().reveal());
-        (!egress.redacted_urls.is_empty()).then(|| egress.redacted_urls.contains(&ours))
+        if egress.redacted_urls.is_empty() {
+            // A recording to a file never has one.
+            return (egress.status != LiveKitStatus::Starting).then_some(false);
+        }
+        Some(egress.redacted_urls.contains(&redact(self.ingest()?.location().reveal())))
     }
 
     fn note_egress(&mut self, egress: &mut EgressStatus) {
