@@ -24,13 +24,14 @@ fn reason(stage: &Stage) -> String {
 #[test]
 fn a_pod_whose_create_was_not_answered_keeps_its_name_and_its_token() {
     let made = [Fault::ReplyLost, Fault::ServerErrorAfter, Fault::HangAfter, Fault::CrashAfter];
-    for fault in made {
+    let not_made = [Fault::Lost, Fault::ServerError, Fault::Hang, Fault::CrashBefore];
+    for fault in made.into_iter().chain(not_made) {
         for cache_stands_still in [false, true] {
             let outcome = simulate(1, |mut stage| async move {
                 stage.land().log.kept = true;
                 stage.land().faults.always = Some((Site::CreatePod, fault));
                 stage.make_jane(State::Standby, Via::LiveKit);
-                let asked = |land: &mut Land| land.coverage.actions.contains_key("CreatePod");
+                let asked = |land: &mut Land| land.faults.called.contains_key(&Site::CreatePod);
                 stage.until(60_000, asked).await.expect("a create");
                 stage.land().faults.always = None;
                 if cache_stands_still {
