@@ -1,5 +1,6 @@
 //! The egress worker dies while Live: status says so, and a new egress starts as soon as a worker is there.
 
+use crate::support::service::Service;
 use crate::support::{Stage, eventually, holds, is, message, send, spec};
 use memorialstream_lab::viewer::Viewer;
 use memorialstream_operator::api::MemorialStreamStatus;
@@ -54,30 +55,85 @@ async fn a_dead_egress_worker_is_told_and_replaced_as_soon_as_there_is_another()
         holds(now > dark + 3, || format!("{now} after {dark}"))
     })
     .await;
-    let stream = stage.streams_of_uid(&uid).await.remove(0);
-    assert_eq!((stream.encoders, stream.assets), (1, 1), "one sender, one recording: {stream:?}");
-    let room = third.room.clone().and_then(|room| room.name).expect("a room");
-    let ours = third.egress.and_then(|egress| egress.id).expect("an id");
-    eventually("one egress is in the room", async || {
+    let ours = third.egress.and_then(|egress| egress.id);
+    assert_eq!(one_sends(&stage, &service, &uid).await, ours);
+    ends(&stage, &service, &uid).await;
+}
+
+/// LiveKit takes no order for a frozen worker, and it goes on where it was: whichever egress is left, it is the only one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_egress_whose_worker_comes_back_does_not_send_beside_another() {
+    let stage = Stage::alone("thawed").await;
+    if !stage.vias().contains(&Via::LiveKit) {
+        return;
+    }
+    let service = stage.service("thawed");
+    let window = json!({"state": "Live", "mux": {"reconnectWindowSeconds": 600}});
+    service.apply(spec(Via::LiveKit, &["lectern"], window)).await;
+    service.reaches(State::Live).await;
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    let began = Instant::now();
+    let frozen = Frozen::new([handlers(&stage), vec![worker(&stage)]].concat());
+    told(&service.until("not OnAir", |status| is(status, Kind::OnAir, "False", None)).await);
+    println!("worker frozen → OnAir False: {:.1} s", began.elapsed().as_secs_f64());
+    service.says(Kind::EgressActive, "False", Some("WaitingForCapacity")).await;
+    println!("worker frozen → WaitingForCapacity: {:.1} s", began.elapsed().as_secs_f64());
+    drop(frozen);
+    let began = Instant::now();
+    service.reaches(State::Live).await;
+    println!("worker thawed → Live: {:.1} s", began.elapsed().as_secs_f64());
+    one_sends(&stage, &service, &uid).await;
+    assert!(is(&service.status().await, Kind::OnAir, "True", None));
+    ends(&stage, &service, &uid).await;
+}
+
+/// Waits until the egress that status names is the only one in the room, the only one that runs, and sends. Returns it.
+async fn one_sends(stage: &Stage, service: &Service, uid: &str) -> Option<String> {
+    let id = eventually("one egress is in the room", async || {
+        let status = service.status().await;
+        let id = status.egress.and_then(|egress| egress.id);
+        let room = status.room.and_then(|room| room.name).ok_or("no room")?;
         let all = stage.livekit.participants(&room).await.map_err(|error| error.to_string())?;
-        let egresses: Vec<&str> =
-            all.iter().map(|one| one.identity.as_str()).filter(|name| name.starts_with("EG_")).collect();
-        holds(egresses == [ours.as_str()], || format!("{egresses:?}"))
+        let identities = all.iter().map(|one| one.identity.as_str());
+        let egresses: Vec<&str> = identities.filter(|name| name.starts_with("EG_")).collect();
+        let (ours, run) = (id.iter().map(String::as_str).collect::<Vec<_>>(), handlers(stage).len());
+        holds(egresses == ours && run == 1, || format!("{ours:?}: {egresses:?}, {run} run")).map(|()| id)
     })
     .await;
-    assert_eq!(handlers(&stage).len(), 1, "one egress runs");
+    let stream = stage.streams_of_uid(uid).await.remove(0);
+    assert_eq!((stream.encoders, stream.assets), (1, 1), "one sender, one recording: {stream:?}");
+    id
+}
 
+/// Ends and deletes it. LiveKit lists what a dead worker left behind for ever: what runs is asked of the machine.
+async fn ends(stage: &Stage, service: &Service, uid: &str) {
     service.ask(State::Ended).await;
     service.reaches(State::Ended).await;
     eventually("no egress runs", async || {
-        let left = handlers(&stage);
+        let left = handlers(stage);
         holds(left.is_empty(), || format!("{left:?}"))
     })
     .await;
     service.delete().await;
     service.is_gone().await;
-    assert!(stage.rooms(&uid).await.is_empty() && stage.pods(&uid).await.is_empty());
-    assert!(stage.streams_of_uid(&uid).await[0].deleted);
+    assert!(stage.rooms(uid).await.is_empty() && stage.pods(uid).await.is_empty());
+    assert!(stage.streams_of_uid(uid).await[0].deleted);
+}
+
+/// Processes that stand still until it is dropped.
+struct Frozen(Vec<u32>);
+
+impl Frozen {
+    fn new(processes: Vec<u32>) -> Self {
+        processes.iter().for_each(|pid| send("STOP", *pid));
+        Self(processes)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pid| send("CONT", *pid));
+    }
 }
 
 /// A False that says why, and what is done about it.

@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 
 /// The bridge's name.
 pub const BRIDGE: &str = "lab0";
+/// Its hardware address. Without one of its own a bridge takes the lowest of its ports', so it would change as pods come
+/// and go, and each time other pods would not reach the host until they have asked for the address again: 20 s and more.
+const BRIDGE_ADDRESS: &str = "02:6d:73:00:00:01";
 /// The host on the bridge: pods and host processes reach the lab's services here.
 pub const HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// The pods' addresses.
@@ -29,7 +32,7 @@ const NETWORK: &str = "memorialstream-lab";
 /// # Errors
 /// When `ip` fails or a setting cannot be written.
 pub fn create(folder: &RunFolder) -> Result<()> {
-    ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    ip(&["link", "add", BRIDGE, "address", BRIDGE_ADDRESS, "type", "bridge"])?;
     ip(&["address", "add", &format!("{HOST_ADDRESS}/24"), "dev", BRIDGE])?;
     ip(&["link", "set", BRIDGE, "up"])?;
     for (name, value) in SETTINGS {
