@@ -4,6 +4,7 @@ use super::{Action, Pass};
 use crate::api::names::PROGRAM_IDENTITY;
 use crate::api::spec::State;
 use crate::api::status::{CreateIntent, EgressStatus};
+use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::in_flight::StartSeen;
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::witnesses::{is_connected, worker_is_gone};
@@ -188,7 +189,10 @@ impl Pass<'_> {
         };
         let egress = self.status.egress.as_ref();
         let stopping = egress.and_then(|egress| egress.stopping_since.as_ref());
-        let does_not_stop = stopping.is_some_and(|since| self.elapsed(since) > self.timings.stop);
+        // A stop that was written down may never have been sent: it is, before anything is concluded from it.
+        let tried = record.status == LiveKitStatus::Ending
+            || self.observed.backoffs.contains_key(&Effect::ending(Part::Sender));
+        let does_not_stop = tried && stopping.is_some_and(|since| self.elapsed(since) > self.timings.stop);
         let gone = worker_is_gone(record, self.observed) && self.witnesses().sender_is_cut_off();
         if !gone && !does_not_stop {
             return false;

@@ -101,7 +101,8 @@ pub struct Egress {
     pub destination_connected: bool,
     /// Where it sends, in the form of [`redact`](super::redact()).
     pub redacted_urls: Vec<String>,
-    /// Whose picture it was asked to send, where it was asked for one participant.
+    /// Whose picture it was asked to send; empty where it was asked for a whole room, a page or single tracks, and absent
+    /// where LiveKit does not tell what it was asked for.
     pub identity: Option<String>,
     /// When it last tried to reach its RTMP server again.
     pub last_retry_at: i64,
@@ -123,7 +124,7 @@ impl From<proto::EgressInfo> for Egress {
                     && stream.ended_at == 0
                     && stream.status() == proto::stream_info::Status::Active
             }),
-            identity: info.request.as_ref().and_then(identity),
+            identity: info.request.as_ref().map(|request| identity(request).unwrap_or_default()),
             last_retry_at: info.stream_results.iter().map(|stream| stream.last_retry_at).max().unwrap_or(0),
             redacted_urls: info.stream_results.into_iter().map(|stream| redact_text(&stream.url)).collect(),
             id: info.egress_id,
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(Egress::from(ours).identity.as_deref(), Some("program"));
         let whole_room = Request::RoomComposite(proto::RoomCompositeEgressRequest::default());
         let whole_room = proto::EgressInfo { request: Some(whole_room), ..info(Vec::new()) };
-        assert_eq!(Egress::from(whole_room).identity, None);
+        assert_eq!(Egress::from(whole_room).identity.as_deref(), Some(""));
     }
 
     #[test]
