@@ -38,10 +38,14 @@ demo: lab
 demo-down: lab
 	$(BIN)/memorialstream-demo down
 
-# Everything that the tests need, from nothing; then all tests in one lab, and the one that kills labs.
+# Everything that the tests need, from nothing; then all tests in one lab, and the one that kills labs. Each test of the
+# cluster waits for its turn by itself (tests/cluster/support/turn.rs), so all of them are started at once; the other tests
+# are as many at once as there are cores. The pattern stands for all of these: no other target's name begins with a c.
 test: lab
 	$(BIN)/memorialstream-lab prepare -- cargo test --workspace --no-run
-	$(BIN)/memorialstream-lab exec -- cargo test --workspace
+	$(BIN)/memorialstream-lab exec -- sh -ec '\
+		cargo test --workspace --lib --bins --test "[!c]*"; \
+		cargo test --workspace --test cluster -- --test-threads=100'
 	cargo test --workspace --test killed_lab -- --ignored
 	$(PLANTED)
 

@@ -165,6 +165,10 @@ impl Land {
         let livekit = self.is_fair(Party::LiveKit);
         for uid in uids {
             let key = self.director.said[&uid].key.clone();
+            // What is left of it is named by a record.
+            if self.cluster.records.contains_key(&uid) && self.cluster.object(&uid).is_none() {
+                continue;
+            }
             let wanted = self.wanted(&uid);
             self.check_senders(&uid, &key, wanted, kubernetes && (mux || livekit));
             self.check_pods(&uid, &key, wanted, kubernetes);

@@ -6,6 +6,8 @@ mod bad_days;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod cluster;
@@ -14,9 +16,13 @@ mod compositor;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod dice;
 #[cfg(test)]
 mod director;
+#[cfg(test)]
+mod doubts;
 #[cfg(test)]
 mod enumerate;
 #[cfg(test)]

@@ -76,9 +76,9 @@ impl Operator {
             allowed_endpoints: AllowedEndpoints::parse("*.mux.com,livekit.example,livekit-b.example")
                 .unwrap(),
         };
-        let in_use = CredentialsInUse::default();
+        let in_use = CredentialsInUse::new(SYSTEM.0);
         let (wake, woken) = mpsc::unbounded();
-        let life_cycle = Lane::LifeCycle(Arc::new(lifecycle::Context {
+        let context = Arc::new(lifecycle::Context {
             world: world.clone(),
             cluster_id: CLUSTER.into(),
             default_secret: default_secret.clone(),
@@ -88,7 +88,8 @@ impl Operator {
             wake,
             memories: Memories::default(),
             slugs: Slugs::default(),
-        }));
+        });
+        let life_cycle = Lane::LifeCycle(Arc::clone(&context));
         let fast = Lane::Program(Arc::new(program::Context {
             world,
             default_secret,
@@ -103,6 +104,11 @@ impl Operator {
             tokio::spawn(watch(process.clone(), news, woken, to_life_cycle, to_fast)),
             tokio::spawn(run(process.clone(), life_cycle, for_life_cycle)),
             tokio::spawn(run(process.clone(), fast, for_fast)),
+            tokio::spawn(async move {
+                // As in `run`, once the caches are filled.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::join!(lifecycle::keep_sweeping(&context), lifecycle::wake_on_rotation(&context));
+            }),
         ];
         Self { process, tasks }
     }

@@ -8,6 +8,7 @@ use crate::invariants::Invariant;
 use crate::land::Land;
 use k8s_openapi::api::core::v1::Pod;
 use memorialstream_compositor_protocol::{ControlDocument, RtmpDestination};
+use memorialstream_operator::api::names::CREDENTIALS_COPY_LABEL;
 use memorialstream_operator::api::names::FINALIZER;
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamStatus};
@@ -69,7 +70,8 @@ impl Land {
 
     pub fn secret_is_written(&mut self, key: &Key, owner: Option<&str>) {
         let Some(existing) = self.cluster.secrets.get(key) else { return };
-        if existing.owner.is_none() || existing.owner.as_deref() != owner {
+        let copy = existing.owner.is_none() && existing.labels.contains(CREDENTIALS_COPY_LABEL);
+        if !copy && (existing.owner.is_none() || existing.owner.as_deref() != owner) {
             self.violated(Invariant::Foreign, &key.1, "a Secret of somebody else's is written over");
         }
     }
