@@ -79,6 +79,17 @@ pub const ALL: &[Bug] = &[
         seen_as: "of services at rest",
     },
     Bug {
+        name: "the stream of a go-live is made after all that were asked for before",
+        finding: Some(206),
+        places: &[(
+            "src/adapters/mux/mod.rs",
+            "if awaited { Priority::Start } else { Priority::Create }",
+            "Priority::Create",
+        )],
+        caught_by: Check::Test("neighbours::nobody_waits_for_anybody"),
+        seen_as: "Crowd",
+    },
+    Bug {
         name: "a new stream key does not reach the compositor",
         finding: Some(7),
         places: &[("src/lifecycle/plan/sender.rs", "*destination != fingerprint(&ingest)", "false")],
@@ -105,6 +116,17 @@ pub const ALL: &[Bug] = &[
         places: &[("src/lifecycle/witnesses.rs", "via == Via::LiveKit && !published", "false")],
         caught_by: Check::Finding(9),
         seen_as: "OnAirLies",
+    },
+    Bug {
+        name: "credentials that a provider refuses are used all the same",
+        finding: Some(10),
+        places: &[(
+            "src/service/credentials/access.rs",
+            "if fresh != before =>",
+            "if fresh != before && !PLANTED =>",
+        )],
+        caught_by: Check::Finding(10),
+        seen_as: "UnwantedSender",
     },
     Bug {
         name: "a pod on a dead node is waited for without bound",
@@ -149,6 +171,17 @@ pub const ALL: &[Bug] = &[
             "paused(self.object)",
         )],
         caught_by: Check::Finding(213),
+        seen_as: "UnwantedSender",
+    },
+    Bug {
+        name: "credentials that worked are forgotten with the process",
+        finding: Some(14),
+        places: &[(
+            "src/service/credentials/in_use.rs",
+            "object.status.as_ref()?.credentials_copy.as_deref()?",
+            "return None",
+        )],
+        caught_by: Check::Finding(14),
         seen_as: "UnwantedSender",
     },
     Bug {
@@ -224,8 +257,8 @@ pub const ALL: &[Bug] = &[
         finding: Some(22),
         places: &[(
             "src/lifecycle/plan/egress.rs",
-            "same_room && program && self.sends_to_us(egress) != Some(false)",
-            "same_room",
+            "if same_room && program { self.sends_to_us(egress) } else { Some(false) }",
+            "Some(same_room)",
         )],
         caught_by: Check::Finding(22),
         seen_as: "Foreign",

@@ -39,11 +39,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "an egress whose start was not answered is not adopted",
         finding: None,
-        places: &[(
-            "src/lifecycle/plan/egress.rs",
-            "runs(seen) && self.is_ours(seen) && !egress.lost.contains(&seen.id)",
-            "false",
-        )],
+        places: &[("src/lifecycle/plan/egress.rs", "runs(seen) && !egress.lost.contains(&seen.id)", "false")],
         caught_by: Check::Fault("GoLive,LiveKit,StartEgress,ReplyLost"),
         seen_as: "StartEgress",
     },
@@ -94,7 +90,7 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/lifecycle/plan/stream.rs",
-            "mux.stream_id.as_ref() != Some(&surplus.id) && surplus.status != LiveStreamStatus::Active",
+            "mux.stream_id.as_ref() != Some(id) && surplus.status != LiveStreamStatus::Active",
             "false",
         )],
         caught_by: Check::Test("transitions::a_second_stream_with_our_marker_is_never_used_and_goes"),
@@ -188,11 +184,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "an end that failed is tried again only after minutes",
         finding: None,
-        places: &[(
-            "src/lifecycle/backoff.rs",
-            "if effect.ending { wait.min(LONGEST_WAIT_OF_AN_END) } else { wait }",
-            "wait",
-        )],
+        places: &[("src/lifecycle/backoff.rs", "wait.min(LONGEST_WAIT_OF_AN_END)", "wait")],
         caught_by: Check::Unit(
             "lifecycle::backoff::tests::an_end_is_tried_again_soon_whatever_failed_before",
         ),
@@ -221,8 +213,8 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/program/reconcile.rs",
-            "() = world.objects.superseded(object) =>",
-            "() = world.objects.superseded(object), if !PLANTED =>",
+            "superseded(object) => Err",
+            "superseded(object), if !PLANTED => Err",
         )],
         caught_by: Check::Test("transitions::a_newer_take_does_not_wait_for_the_answer_to_the_one_before"),
         seen_as: "the second waits for the first",
