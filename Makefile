@@ -11,16 +11,21 @@ BIN = $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BUILD = cargo build --workspace --profile $(PROFILE)
 CARGO_DENY_VERSION := 0.19.8
 CARGO_DENY := $(CACHE)/parts/cargo-deny-$(CARGO_DENY_VERSION)
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS := $(CACHE)/parts/cargo-mutants-$(CARGO_MUTANTS_VERSION)
+# More of cargo-mutants' own: MUTANTS='--file src/service/desired.rs', or '--shard 1/8'.
+MUTANTS =
 
 # Without a rule of its own, `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test planted bench lint crds check-crds prepare lab operator
+.PHONY: help demo demo-down test planted mutants bench lint crds check-crds prepare lab operator
 
 help:
 	@echo 'make demo       a memorial service goes live on this machine; DEMO_ONCE=1 runs to the end'
 	@echo 'make demo-down  ends what the demo left running'
 	@echo 'make test       every test, on real parts'
 	@echo 'make planted    plants bugs and wants each of them caught; part of make test'
+	@echo 'make mutants    small changes of what decides, of which each must be noticed; takes hours'
 	@echo 'make bench      figures, as they stand in docs/benchmarks.md'
 	@echo 'make lint       format, clippy, licences'
 	@echo 'make crds       the generated files: CRD and API reference'
@@ -49,6 +54,12 @@ PLANTED = cargo test --workspace --test planted -- --ignored --nocapture
 planted: prepare
 	$(PLANTED)
 
+# Small changes of what decides, by cargo-mutants: .cargo/mutants.toml says which, docs/mutants.md what came of them. In place,
+# so that cargo builds no more than what is changed: in a checkout of its own, where nobody edits meanwhile.
+mutants: prepare $(CARGO_MUTANTS)/bin/cargo-mutants
+	$(CARGO_MUTANTS)/bin/cargo-mutants mutants --in-place --package memorialstream-operator \
+		--output $(CARGO_TARGET_DIR) $(MUTANTS)
+
 # Figures, in a lab of their own. A measurement is a test of the cluster that the others' run leaves out.
 bench: lab
 	$(BIN)/memorialstream-lab prepare -- $(BUILD) --bins --test cluster
@@ -70,6 +81,9 @@ lint: prepare $(CARGO_DENY)/bin/cargo-deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(CARGO_DENY)/bin/cargo-deny check bans licenses sources
+
+$(CARGO_MUTANTS)/bin/cargo-mutants:
+	cargo install --locked --quiet --debug cargo-mutants --version $(CARGO_MUTANTS_VERSION) --root $(CARGO_MUTANTS)
 
 $(CARGO_DENY)/bin/cargo-deny:
 	cargo install --locked --quiet --debug cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY)

@@ -9,6 +9,7 @@ use super::status;
 use crate::api::spec::State;
 use crate::api::status::{Held, says_the_same};
 use crate::api::{MemorialStream, MemorialStreamStatus};
+use crate::service::desired::broadcast_under_way;
 use crate::service::{Identity, said};
 use crate::world::KubernetesError;
 use k8s_openapi::jiff::Timestamp;
@@ -73,6 +74,8 @@ pub async fn reconcile(
     let unanswered = observed.unanswered();
     let rest = memory.failures.questions(unanswered, context.world.clock.jitter());
     let requeue = match unanswered {
+        // What is on air is looked at all the same: whoever is silent is spared by who asks the questions.
+        Some(_) if broadcast_under_way(&settled) => context.timings.fast,
         // Whoever is silent is asked more and more rarely, unless the others still have something to do.
         Some(_) if plan.actions.is_empty() => rest.max(Duration::from_secs(1)),
         Some(_) => Duration::from_secs(1),

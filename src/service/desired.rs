@@ -260,8 +260,8 @@ fn after(time: Timestamp, minutes: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::spec::{Limits, Schedule};
-    use crate::api::status::{CompositorStatus, SourceStatus, StruckLimit};
+    use crate::api::spec::{EgressSettings, Limits, Schedule};
+    use crate::api::status::{CompositorStatus, CreateIntent, EgressStatus, SourceStatus, StruckLimit};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(minute: i64) -> Timestamp {
@@ -407,5 +407,79 @@ mod tests {
             (desired.state, desired.limit.map(|limit| limit.why)),
             (State::Live, Some(Why::LiveLimit))
         );
+    }
+
+    #[test]
+    fn the_schedules_own_end_waits_for_a_camera_too() {
+        let mut service = live_with_end(30, Some(20), 20, Some(("Live", 25)));
+        service.spec.state = None;
+        service.spec.schedule =
+            Some(Schedule { live_at: time(20), ..service.spec.schedule.clone().unwrap_or_default() });
+        assert_eq!(desired(&service, at(49)).state, State::Live);
+        let struck = desired(&service, at(50));
+        assert_eq!((struck.state, struck.why), (State::Ended, Why::Schedule));
+    }
+
+    #[test]
+    fn a_limit_is_told_a_quarter_of_an_hour_before_and_says_how_to_go_on() {
+        let service = live_with_end(60, None, 0, None);
+        assert_eq!(ending_soon(&desired(&service, at(44)), at(44)), None);
+        let told = desired(&service, at(45));
+        assert_eq!(told.next_change, Some(at(60)), "it is told now; next it strikes");
+        assert_eq!(ending_soon(&told, at(45)), Some(Limit { at: at(60), why: Why::EndAt }));
+        let ways = [
+            (Why::EndAt, "move schedule.endAt"),
+            (Why::StandbyLimit, "raise limits.standbyMinutes"),
+            (Why::LiveLimit, "raise limits.liveMinutes"),
+        ];
+        for (why, way) in ways {
+            let words = how_to_go_on(Limit { at: at(60), why });
+            assert!(words.contains("01:00:00Z") && words.contains(way), "{words}");
+        }
+    }
+
+    #[test]
+    fn of_two_limits_at_the_same_time_the_first_is_named() {
+        let limit = desired(&live_with_end(360, None, 0, None), at(100)).limit;
+        assert_eq!(limit, Some(Limit { at: at(360), why: Why::LiveLimit }));
+    }
+
+    /// Started, and not known to have stopped.
+    fn under_way(egress: EgressStatus) -> MemorialStreamStatus {
+        MemorialStreamStatus { started_at: time(0), egress: Some(egress), ..MemorialStreamStatus::default() }
+    }
+
+    #[test]
+    fn the_way_out_is_fixed_once_a_sender_may_run() {
+        let spec = MemorialStreamSpec {
+            egress: Some(EgressSettings { via: Some(Via::Compositor), livekit: None }),
+            session: Some(2),
+            ..MemorialStreamSpec::default()
+        };
+        let attempt = EgressStatus { via: Some(Via::LiveKit), ..EgressStatus::default() };
+        let named = EgressStatus { id: Some("EG_1".into()), ..attempt.clone() };
+        let intent = CreateIntent { since: Time(at(0)), absent_since: None };
+        let starting = EgressStatus { starting: Some(intent), ..attempt.clone() };
+        assert_eq!(via(&spec, &under_way(attempt.clone())), Via::Compositor, "none came about");
+        assert_eq!(via(&spec, &under_way(named.clone())), Via::LiveKit);
+        assert_eq!(via(&spec, &under_way(starting)), Via::LiveKit, "its answer is not known");
+        for (live_session, way) in [(1, Via::Compositor), (2, Via::LiveKit)] {
+            let status =
+                MemorialStreamStatus { live_session: Some(live_session), ..under_way(attempt.clone()) };
+            assert_eq!(via(&spec, &status), way, "session {live_session} reached Mux");
+        }
+        let over = MemorialStreamStatus { ended_at: time(1), ..under_way(named) };
+        assert_eq!(via(&spec, &over), Via::Compositor);
+    }
+
+    #[test]
+    fn the_slate_says_farewell_while_a_broadcast_that_people_end_is_under_way() {
+        let running = under_way(EgressStatus::default());
+        let over = MemorialStreamStatus { ended_at: time(1), ..running.clone() };
+        let farewell = |state, why, status| says_farewell(&Desired::because(state, why), status);
+        assert!(farewell(State::Ended, Why::State, &running));
+        assert!(!farewell(State::Ended, Why::State, &over));
+        assert!(!farewell(State::Ended, Why::Deletion, &running), "nobody waits for what is deleted");
+        assert!(!farewell(State::Live, Why::State, &running));
     }
 }

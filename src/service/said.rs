@@ -114,6 +114,18 @@ mod tests {
     }
 
     #[test]
+    fn a_state_alone_is_held_and_the_same_session_again_ends_no_hold() {
+        let stripped = synced(&object(Some(State::Live), None), object(None, None));
+        let held = held(&stripped, &with_held_words(&stripped), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((held.state, held.session), (Some(State::Live), None));
+        for (session, state) in [(1, Some(State::Live)), (2, None)] {
+            let with_session = synced(&stripped, object(None, Some(session)));
+            let said = said(&with_session).unwrap();
+            assert_eq!((said.state, said.session), (state, Some(session)));
+        }
+    }
+
+    #[test]
     fn what_was_never_said_is_not_held() {
         let silent = synced(&object(None, None), object(None, None));
         assert_eq!(with_held_words(&silent).spec, silent.spec);

@@ -169,3 +169,18 @@ fn a_sender_is_started_again_although_the_clock_went_back() {
         stage
     });
 }
+
+#[test]
+fn a_picture_that_freezes_while_mux_is_silent_is_noticed() {
+    a_day(1, |mut stage| async move {
+        live(&mut stage, Via::Compositor).await;
+        let until = stage.land().now + 250_000;
+        stage.land().faults.silent.insert(Party::Mux, until);
+        stage.pass_time(90_000).await;
+        let pod = stage.land().pods_of(JANE)[0].clone();
+        let now = stage.land().now;
+        stage.land().kubelet.containers.get_mut(&pod).unwrap().frozen_since = Some(now);
+        stage.pass_time(40_000).await;
+        stage
+    });
+}

@@ -125,6 +125,17 @@ mod tests {
         let none = classed(Repeat::Never, "internal", "egress not connected (redis required)");
         assert_eq!((none.class, none.cause), (ErrorClass::Busy, Some(Cause::NoCapacity)));
         assert_eq!(classed(Repeat::Safe, "unavailable", "no").cause, None);
+        let late = classed(Repeat::Safe, "deadline_exceeded", "context deadline exceeded");
+        assert!(late.message.contains("no answer from its own parts in time"), "{late}");
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_code() {
+        let refusal =
+            ServerErrorCode { code: "not_found".into(), msg: String::new(), meta: Default::default() };
+        assert!(is(&Failure::Refused(refusal.clone()), "not_found"));
+        assert!(!is(&Failure::Refused(refusal), "unavailable"));
+        assert!(!is(&Failure::NotLiveKit, "not_found"));
     }
 
     #[test]

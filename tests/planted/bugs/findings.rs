@@ -79,9 +79,13 @@ pub const ALL: &[Bug] = &[
         seen_as: "of services at rest",
     },
     Bug {
-        name: "a create that people wait for waits behind all others",
-        finding: Some(6),
-        places: &[("src/adapters/mux/mod.rs", "if awaited { Priority::Start } else { Priority::Create }", "Priority::Create")],
+        name: "the stream of a go-live is made after all that were asked for before",
+        finding: Some(206),
+        places: &[(
+            "src/adapters/mux/mod.rs",
+            "if awaited { Priority::Start } else { Priority::Create }",
+            "Priority::Create",
+        )],
         caught_by: Check::Test("neighbours::nobody_waits_for_anybody"),
         seen_as: "Crowd",
     },
@@ -114,17 +118,15 @@ pub const ALL: &[Bug] = &[
         seen_as: "OnAirLies",
     },
     Bug {
-        name: "credentials that a provider refuses take the place of those that worked",
+        name: "credentials that a provider refuses are used all the same",
         finding: Some(10),
         places: &[(
             "src/service/credentials/access.rs",
-            "(error.class == ErrorClass::Credentials)\n            .then_some(SetAside { reason: Reason::CredentialsRefused, message })",
-            "{ let _ = message; None::<SetAside> }",
+            "if fresh != before =>",
+            "if fresh != before && !PLANTED =>",
         )],
-        caught_by: Check::Test(
-            "credentials::wrong_credentials_are_set_aside_and_what_is_live_goes_on_and_ends_with_those_that_worked",
-        ),
-        seen_as: "CredentialsRefused",
+        caught_by: Check::Finding(10),
+        seen_as: "UnwantedSender",
     },
     Bug {
         name: "a pod on a dead node is waited for without bound",
@@ -172,15 +174,15 @@ pub const ALL: &[Bug] = &[
         seen_as: "UnwantedSender",
     },
     Bug {
-        name: "the credentials that worked die with the process",
+        name: "credentials that worked are forgotten with the process",
         finding: Some(14),
         places: &[(
             "src/service/credentials/in_use.rs",
             "object.status.as_ref()?.credentials_copy.as_deref()?",
-            "object.status.as_ref()?.credentials_copy.as_deref().filter(|_| !PLANTED)?",
+            "return None",
         )],
         caught_by: Check::Finding(14),
-        seen_as: "restart_without_the_secret",
+        seen_as: "UnwantedSender",
     },
     Bug {
         name: "the stream key is known only while Mux answers",

@@ -39,11 +39,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "an egress whose start was not answered is not adopted",
         finding: None,
-        places: &[(
-            "src/lifecycle/plan/egress.rs",
-            "candidates().filter(|seen| self.is_ours(seen))",
-            "candidates().filter(|seen| !PLANTED && self.is_ours(seen))",
-        )],
+        places: &[("src/lifecycle/plan/egress.rs", "runs(seen) && !egress.lost.contains(&seen.id)", "false")],
         caught_by: Check::Fault("GoLive,LiveKit,StartEgress,ReplyLost"),
         seen_as: "StartEgress",
     },
@@ -188,7 +184,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "an end that failed is tried again only after minutes",
         finding: None,
-        places: &[("src/lifecycle/backoff.rs", "_ if effect.ending =>", "_ if effect.ending && !PLANTED =>")],
+        places: &[("src/lifecycle/backoff.rs", "wait.min(LONGEST_WAIT_OF_AN_END)", "wait")],
         caught_by: Check::Unit(
             "lifecycle::backoff::tests::an_end_is_tried_again_soon_whatever_failed_before",
         ),
@@ -217,8 +213,8 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/program/reconcile.rs",
-            "() = world.objects.superseded(object) => Err(Duration::ZERO)",
-            "() = world.objects.superseded(object), if !PLANTED => Err(Duration::ZERO)",
+            "superseded(object) => Err",
+            "superseded(object), if !PLANTED => Err",
         )],
         caught_by: Check::Test("transitions::a_newer_take_does_not_wait_for_the_answer_to_the_one_before"),
         seen_as: "the second waits for the first",
