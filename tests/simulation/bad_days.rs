@@ -184,3 +184,16 @@ fn a_picture_that_freezes_while_mux_is_silent_is_noticed() {
         stage
     });
 }
+
+/// Each start takes a worker, and costs a minute.
+#[test]
+fn a_sender_that_fails_at_once_is_started_ever_more_rarely() {
+    a_day(1, |mut stage| async move {
+        stage.land().ingest_down = true;
+        stage.make_jane(State::Live, Via::LiveKit);
+        stage.pass_time(40_000).await;
+        let starts = stage.land().coverage.actions["StartEgress"];
+        assert!((2..=6).contains(&starts), "{starts} starts in 40 s");
+        stage
+    });
+}

@@ -133,8 +133,9 @@ mod tests {
     fn a_refusal_is_known_by_its_code() {
         let refusal =
             ServerErrorCode { code: "not_found".into(), msg: String::new(), meta: Default::default() };
-        assert!(is(&Failure::Refused(refusal.clone()), "not_found"));
-        assert!(!is(&Failure::Refused(refusal), "unavailable"));
+        let failure = Failure::Refused(refusal);
+        assert!(is(&failure, "not_found"));
+        assert!(!is(&failure, "unavailable"));
         assert!(!is(&Failure::NotLiveKit, "not_found"));
     }
 

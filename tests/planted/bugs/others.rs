@@ -191,6 +191,17 @@ pub const ALL: &[Bug] = &[
         seen_as: "Transient",
     },
     Bug {
+        name: "attempts to send keep no distance",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/sender.rs",
+            "self.elapsed(since) >= Duration::from_secs(1 << attempt.clamp(0, 5))",
+            "true",
+        )],
+        caught_by: Check::Test("bad_days::a_sender_that_fails_at_once_is_started_ever_more_rarely"),
+        seen_as: "starts in 40 s",
+    },
+    Bug {
         name: "the next pod is made while the one before still runs",
         finding: None,
         places: &[(
