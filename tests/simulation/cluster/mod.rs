@@ -119,7 +119,7 @@ pub fn pod_key(pod: &Pod) -> Key {
 
 /// Times lose their fractions when they are written.
 fn whole_seconds<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
-    serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 pub fn time(at: Timestamp) -> Time {
