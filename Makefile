@@ -14,13 +14,14 @@ CARGO_DENY := $(CACHE)/parts/cargo-deny-$(CARGO_DENY_VERSION)
 
 # Without a rule of its own, `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test planted bench lint crds check-crds prepare lab operator
+.PHONY: help demo demo-down test planted soak bench lint crds check-crds prepare lab operator
 
 help:
 	@echo 'make demo       a memorial service goes live on this machine; DEMO_ONCE=1 runs to the end'
 	@echo 'make demo-down  ends what the demo left running'
 	@echo 'make test       every test, on real parts'
 	@echo 'make planted    plants bugs and wants each of them caught; part of make test'
+	@echo 'make soak       all pairs of faults and a million random days in the simulation: takes days'
 	@echo 'make bench      figures, as they stand in docs/benchmarks.md'
 	@echo 'make lint       format, clippy, licences'
 	@echo 'make crds       the generated files: CRD and API reference'
@@ -48,6 +49,11 @@ test: lab
 PLANTED = cargo test --workspace --test planted -- --ignored --nocapture
 planted: prepare
 	$(PLANTED)
+
+# The simulation alone, on every core, until something breaks. It says how to play that back, and how to go on after it was
+# stopped: SEED and SOAK_PAIR. SOAK_SECONDS bounds each of its two parts.
+soak:
+	cargo test --workspace --profile soak --test simulation -- --ignored --nocapture soak::
 
 # Figures, in a lab of their own. A measurement is a test of the cluster that the others' run leaves out.
 bench: lab

@@ -62,6 +62,8 @@ mod random;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod transitions;
 #[cfg(test)]
 mod unreadable;
