@@ -40,7 +40,7 @@ demo-down: lab
 test: lab
 	$(BIN)/memorialstream-lab prepare -- cargo test --workspace --no-run
 	$(BIN)/memorialstream-lab exec -- sh -ec '\
-		cargo test --workspace --lib --bins --test "[!c]*"; \
+		SIMULATION_SECONDS=360 cargo test --workspace --lib --bins --test "[!c]*"; \
 		cargo test --workspace --test cluster -- --test-threads=100'
 	cargo test --workspace --test killed_lab -- --ignored
 	$(PLANTED)
