@@ -20,8 +20,9 @@ const MOST_LOST: usize = 20;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// For so long after its start the absence of an egress from its room says nothing: it joins within a second, and who is
-/// there was asked up to two seconds ago, or the answer is waited for.
-const JOINS_WITHIN: Duration = Duration::from_secs(6);
+/// there may have been asked just before. While LiveKit hangs an answer serves for 30 s more. Nothing is lost by that: a
+/// dead worker is listed for 20 s after its death, and is found sooner by asking it.
+const JOINS_WITHIN: Duration = Duration::from_secs(35);
 
 /// Whether LiveKit's record says that it works for this egress.
 pub(crate) fn runs(egress: &Egress) -> bool {
