@@ -18,7 +18,7 @@ MUTANTS =
 
 # Without a rule of its own, `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test planted mutants bench lint crds check-crds prepare lab operator
+.PHONY: help demo demo-down test planted mutants soak bench lint crds check-crds prepare lab operator
 
 help:
 	@echo 'make demo       a memorial service goes live on this machine; DEMO_ONCE=1 runs to the end'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test       every test, on real parts'
 	@echo 'make planted    plants bugs and wants each of them caught; part of make test'
 	@echo 'make mutants    small changes of what decides, of which each must be noticed; takes hours'
+	@echo 'make soak       all pairs of faults and a million random days in the simulation: takes days'
 	@echo 'make bench      figures, as they stand in docs/benchmarks.md'
 	@echo 'make lint       format, clippy, licences'
 	@echo 'make crds       the generated files: CRD and API reference'
@@ -44,7 +45,7 @@ demo-down: lab
 test: lab
 	$(BIN)/memorialstream-lab prepare -- cargo test --workspace --no-run
 	$(BIN)/memorialstream-lab exec -- sh -ec '\
-		cargo test --workspace --lib --bins --test "[!c]*"; \
+		SIMULATION_SECONDS=360 cargo test --workspace --lib --bins --test "[!c]*"; \
 		cargo test --workspace --test cluster -- --test-threads=100'
 	cargo test --workspace --test killed_lab -- --ignored
 	$(PLANTED)
@@ -59,6 +60,11 @@ planted: prepare
 mutants: prepare $(CARGO_MUTANTS)/bin/cargo-mutants
 	$(CARGO_MUTANTS)/bin/cargo-mutants mutants --in-place --package memorialstream-operator \
 		--output $(CARGO_TARGET_DIR) $(MUTANTS)
+
+# The simulation alone, on every core, until something breaks. It says how to play that back, and how to go on after it was
+# stopped: SEED and SOAK_PAIR. SOAK_SECONDS bounds each of its two parts.
+soak:
+	cargo test --workspace --profile soak --test simulation -- --ignored --nocapture soak::
 
 # Figures, in a lab of their own. A measurement is a test of the cluster that the others' run leaves out.
 bench: lab

@@ -83,18 +83,16 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         compositor: Arc::new(CompositorClient::new().context("set up the client of compositor pods")?),
     };
 
-    let [(life_cycle_waker, life_cycle_woken), (fast_waker, fast_woken)] =
-        ["life-cycle", "program"].map(|name| {
+    let [(life_cycle_lane, wake, life_cycle_woken), (fast_lane, _, fast_woken)] = ["life-cycle", "program"]
+        .map(|name| {
             let (wake, woken) = mpsc::unbounded();
-            (Waker { wake, lane: Arc::new(Lane::new(name, streams.clone())) }, woken)
+            (Arc::new(Lane::new(name, streams.clone(), wake.clone())), wake, woken)
         });
-    let (life_cycle_lane, fast_lane) = (Arc::clone(&life_cycle_waker.lane), Arc::clone(&fast_waker.lane));
-    let wake = life_cycle_waker.wake.clone();
-    let wakers = [life_cycle_waker, fast_waker];
+    let lanes = [Arc::clone(&life_cycle_lane), Arc::clone(&fast_lane)];
     let (unreadable, to_report) = mpsc::unbounded();
     let (stream_pulse, pod_pulse) = (Arc::new(Pulse::default()), Arc::new(Pulse::default()));
     Watchdog {
-        lanes: vec![Arc::clone(&life_cycle_lane), Arc::clone(&fast_lane)],
+        lanes: lanes.to_vec(),
         watches: vec![
             ("MemorialStreams", Arc::clone(&stream_pulse), RELIST + RELIST),
             ("pods", Arc::clone(&pod_pulse), RELIST + RELIST),
@@ -102,7 +100,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     }
     .start();
 
-    let stream_wakers = wakers.clone();
+    let woken_by_streams = lanes.clone();
     let mut asked_last = HashMap::new();
     let tell_of_stream = move |told: Told<MemorialStream>| {
         changed.send_replace(());
@@ -112,7 +110,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
                 let asked = (object.metadata.uid.clone(), asked(&object));
                 let reference = ObjectRef::from_obj(&object);
                 if asked_last.insert(reference.clone(), asked.clone()) != Some(asked) {
-                    stream_wakers.iter().for_each(|waker| waker.wake(&reference));
+                    woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
                 }
             }
             Told::Gone(reference) => {
@@ -140,7 +138,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
             Told::Unreadable(_) => None,
         };
         if let Some(owner) = owner {
-            wakers.iter().for_each(|waker| waker.wake(&owner));
+            lanes.iter().for_each(|lane| lane.wake(&owner));
         }
     };
     let our_pods = watcher::Config::default().labels(UID_LABEL);
@@ -219,22 +217,6 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Wakes objects in one lane.
-#[derive(Clone)]
-struct Waker {
-    wake: mpsc::UnboundedSender<ObjectRef<MemorialStream>>,
-    lane: Arc<Lane>,
-}
-
-impl Waker {
-    fn wake(&self, object: &ObjectRef<MemorialStream>) {
-        self.lane.woken(object);
-        if self.wake.unbounded_send(object.clone()).is_err() {
-            tracing::debug!("the controller is gone");
-        }
-    }
-}
-
 /// Whose a pod says that it is.
 fn owner(pod: &Pod) -> Option<ObjectRef<MemorialStream>> {
     let owners = pod.metadata.owner_references.as_deref().unwrap_or(&[]);
@@ -293,5 +275,113 @@ async fn stop() {
             tracing::warn!(%error, "SIGTERM cannot be watched");
             interrupt.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watchdog::LANE_BOUND;
+    use kube::runtime::watcher::Event;
+    use std::time::Instant;
+
+    /// What a pass does in a test.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Passes {
+        End,
+        Hang,
+    }
+
+    /// A lane on kube's controller over one object, and each pass as it begins.
+    struct Stage {
+        lane: Arc<Lane>,
+        begun: mpsc::UnboundedReceiver<()>,
+        controller: tokio::task::JoinHandle<()>,
+        dog: Watchdog,
+        // The store lives as long as its writer.
+        _writer: reflector::store::Writer<MemorialStream>,
+    }
+
+    impl Stage {
+        fn new(passes: Passes) -> Self {
+            let (store, mut writer) = reflector::store();
+            let mut object = MemorialStream::new("jane", Default::default());
+            object.metadata.namespace = Some("default".into());
+            [Event::Init, Event::InitApply(object), Event::InitDone]
+                .iter()
+                .for_each(|event| writer.apply_watcher_event(event));
+            let (wake, woken) = mpsc::unbounded();
+            let lane = Arc::new(Lane::new("life-cycle", store.clone(), wake));
+            let (begins, begun) = mpsc::unbounded();
+            let watched = Arc::clone(&lane);
+            let reconcile = move |object: Arc<MemorialStream>, _: Arc<Passes>| {
+                let (lane, begins) = (Arc::clone(&watched), begins.clone());
+                async move {
+                    let work = async {
+                        begins.unbounded_send(()).unwrap();
+                        if passes == Passes::Hang {
+                            future::pending::<()>().await;
+                        }
+                        Ok(Action::await_change())
+                    };
+                    pass(&lane, &object, work).await
+                }
+            };
+            let retry = |object: Arc<MemorialStream>, error: &KubernetesError, _: Arc<Passes>| {
+                retry("life-cycle", &object, error)
+            };
+            let work = Controller::for_stream(stream::pending(), store)
+                .reconcile_on(woken)
+                .run(reconcile, retry, Arc::new(passes))
+                .for_each(|_| future::ready(()));
+            let dog = Watchdog { lanes: vec![Arc::clone(&lane)], watches: Vec::new() };
+            Self { lane, begun, controller: tokio::spawn(work), dog, _writer: writer }
+        }
+
+        async fn begins(&mut self) {
+            let begun = tokio::time::timeout(Duration::from_secs(60), self.begun.next()).await;
+            begun.expect("a pass begins").expect("the controller lives");
+        }
+
+        fn wake(&self) {
+            self.lane.wake(&ObjectRef::new("jane").within("default"));
+        }
+    }
+
+    fn later(bounds: f64) -> Instant {
+        Instant::now() + LANE_BOUND.mul_f64(bounds)
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_never_ends_is_noticed_within_the_bound() {
+        let mut stage = Stage::new(Passes::Hang);
+        stage.wake();
+        stage.begins().await;
+        assert_eq!(stage.dog.look(later(0.9)), None);
+        let found = stage.dog.look(later(1.1)).expect("it is noticed");
+        assert!(found.contains("life-cycle lane"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_nobody_wakes_is_tried_out_and_lives() {
+        let mut stage = Stage::new(Passes::End);
+        assert_eq!(stage.dog.look(later(0.9)), None);
+        assert!(stage.begun.try_recv().is_err(), "nothing is due, and it is not tried out yet");
+        assert_eq!(stage.dog.look(later(1.1)), None);
+        stage.begins().await;
+        assert_eq!(stage.dog.look(later(0.9)), None);
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_nobody_wakes_any_more_is_noticed_within_twice_the_bound() {
+        let mut stage = Stage::new(Passes::End);
+        stage.wake();
+        stage.begins().await;
+        stage.controller.abort();
+        assert!((&mut stage.controller).await.is_err());
+        assert_eq!(stage.dog.look(later(1.1)), None, "it is tried out");
+        assert_eq!(stage.dog.look(later(2.0)), None);
+        let found = stage.dog.look(later(2.2)).expect("it is noticed");
+        assert!(found.contains("life-cycle lane"), "{found}");
     }
 }

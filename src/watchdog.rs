@@ -2,13 +2,16 @@
 //! again: a process that does nothing for ever is worse than one that ends and says why.
 
 use crate::api::MemorialStream;
+use futures::channel::mpsc;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A lane with due work finishes a pass within this time; every call in a pass is bounded.
-const LANE_BOUND: Duration = Duration::from_secs(300);
+/// A lane with due work finishes a pass within this time; every call in a pass is bounded. A lane in which nothing has
+/// happened for so long is given something to do: how long kube's controller leaves an object alone does not show, and
+/// it may have forgotten all of them.
+pub(crate) const LANE_BOUND: Duration = Duration::from_secs(300);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,7 @@ impl Pulse {
 pub struct Lane {
     name: &'static str,
     store: Store<MemorialStream>,
+    wake: mpsc::UnboundedSender<ObjectRef<MemorialStream>>,
     state: Mutex<Passes>,
 }
 
@@ -53,17 +57,41 @@ struct Passes {
 }
 
 impl Lane {
-    /// A lane that works on what `store` holds.
-    pub fn new(name: &'static str, store: Store<MemorialStream>) -> Self {
-        Self { name, store, state: Mutex::new(Passes { progress: Instant::now(), due: HashMap::new() }) }
+    /// A lane that works on what `store` holds, and is told through `wake` what to look at.
+    pub fn new(
+        name: &'static str,
+        store: Store<MemorialStream>,
+        wake: mpsc::UnboundedSender<ObjectRef<MemorialStream>>,
+    ) -> Self {
+        let state = Mutex::new(Passes { progress: Instant::now(), due: HashMap::new() });
+        Self { name, store, wake, state }
     }
 
-    /// The object was woken up.
-    pub fn woken(&self, object: &ObjectRef<MemorialStream>) {
-        let now = Instant::now();
+    /// Wakes an object: a pass of it is due now.
+    pub fn wake(&self, object: &ObjectRef<MemorialStream>) {
+        self.wake_at(object, Instant::now());
+    }
+
+    fn wake_at(&self, object: &ObjectRef<MemorialStream>, now: Instant) {
         let mut passes = lock(&self.state);
         let due = passes.due.entry(object.clone()).or_insert(now);
         *due = (*due).min(now);
+        if self.wake.unbounded_send(object.clone()).is_err() {
+            tracing::debug!(lane = self.name, "the controller is gone");
+        }
+    }
+
+    /// Nothing has happened for long, and nothing is due: one object is woken, so that it shows whether the lane still
+    /// works.
+    fn try_out(&self, now: Instant) {
+        let quiet = {
+            let passes = lock(&self.state);
+            now.saturating_duration_since(passes.progress) > LANE_BOUND
+                && passes.due.values().all(|due| *due > now)
+        };
+        if let Some(object) = self.store.state().first().filter(|_| quiet) {
+            self.wake_at(&ObjectRef::from_obj(object.as_ref()), now);
+        }
     }
 
     /// A pass begins.
@@ -125,7 +153,9 @@ impl Watchdog {
         });
     }
 
-    fn look(&self, now: Instant) -> Option<String> {
+    /// What stands still, by `now`.
+    pub(crate) fn look(&self, now: Instant) -> Option<String> {
+        self.lanes.iter().for_each(|lane| lane.try_out(now));
         let lane = self.lanes.iter().find_map(|lane| {
             let still = lane.stands_still(now)?;
             Some(format!("the {} lane has made no progress for {} s", lane.name, still.as_secs()))
@@ -156,10 +186,11 @@ mod tests {
             ObjectRef::from_obj(&object)
         };
         let [a, b] = ["a", "b"].map(object);
-        let lane = Lane::new("life-cycle", store);
+        let (wake, _woken) = mpsc::unbounded();
+        let lane = Lane::new("life-cycle", store, wake);
         let later = |seconds| Instant::now() + Duration::from_secs(seconds);
         assert_eq!(lane.stands_still(later(10_000)), None, "no work");
-        lane.woken(&a);
+        lane.wake(&a);
         assert!(lane.stands_still(later(290)).is_none());
         assert!(lane.stands_still(later(310)).is_some(), "a pass that never begins");
         lane.begins(&a);
@@ -168,7 +199,7 @@ mod tests {
         assert!(lane.stands_still(later(310)).is_none(), "due only after a minute");
         assert!(lane.stands_still(later(370)).is_some());
         lane.ends(&a, None);
-        lane.woken(&b);
+        lane.wake(&b);
         let gone = MemorialStream::new("b", Default::default());
         let mut gone = gone;
         gone.metadata.namespace = Some("family".into());

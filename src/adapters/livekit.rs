@@ -173,6 +173,8 @@ impl world::LiveKit for LiveKit {
         // It takes long by its nature: that says nothing about the project.
         let started = project.api.start_program_egress(request).await;
         project.egresses.forget();
+        // Its worker joins the room: who was there before says nothing of it.
+        about(&project.participants, "participants", &request.room).forget();
         started
     }
 

@@ -325,11 +325,15 @@ pub fn says_the_same(before: &MemorialStreamStatus, next: &MemorialStreamStatus)
         sorted.conditions.sort_by(|one, other| one.type_.cmp(&other.type_));
         sorted
     };
-    same_as_written(&sorted(before), &sorted(next))
+    before == next || same_as_written(&sorted(before), &sorted(next))
 }
 
-/// Whether two parts of a status are the same once they are written: times lose their fractions on the way.
-pub fn same_as_written<T: Serialize>(one: &T, other: &T) -> bool {
+/// Whether two parts of a status are the same once they are written: times lose their fractions on the way. What is equal
+/// already need not be written out for that: it is so in almost every pass, and writing costs more than all the rest.
+pub fn same_as_written<T: Serialize + PartialEq>(one: &T, other: &T) -> bool {
+    if one == other {
+        return true;
+    }
     match (serde_json::to_value(one), serde_json::to_value(other)) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,

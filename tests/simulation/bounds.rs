@@ -8,6 +8,8 @@ pub const STEP: u64 = 250;
 pub const PLAYLIST_STANDS_STILL: Duration = Duration::from_millis(6_500);
 /// For this long OnAir may say True while mourners see no Program.
 pub const ON_AIR_LIES: u64 = 10_000;
+/// The same while a provider does not answer, or did not just before: a pass waits some seconds for it.
+pub const ON_AIR_LIES_UNANSWERED: u64 = 15_000;
 /// For this long OnAir may say False while mourners see Program.
 pub const ON_AIR_DOUBTS: u64 = 15_000;
 /// For this long a sender may run for an object that does not want it: the farewell, a stop that hangs, and what
@@ -31,8 +33,13 @@ pub const END_IS_LATCHED: u64 = 30_000;
 pub const OPEN_STREAM: u64 = 90_000;
 /// For this long nothing may be on air for an object that wants it, in fair weather.
 pub const DARK: u64 = 50_000;
-/// Within so many passes in fair weather the world equals the manifest.
+/// For so long a Secret that was read is not read again, and what it said is in use.
+pub const SECRETS_ARE_TAKEN_FOR_GRANTED: u64 = 18_000;
+/// Within so many passes of an object in fair weather the world equals its manifest.
 pub const PASSES_UNTIL_STABLE: u64 = 400;
+/// And within so long: what was changed at the stream of an object at rest is seen at the second look at the latest, and
+/// those are ten minutes apart.
+pub const STABLE: u64 = 1_500_000;
 /// So many passes of a stable object bring no action, no write and no Event.
 pub const QUIET_PASSES: u64 = 200;
 /// One object's trouble may delay another's go-live or end by this much: the provider's rate limit.

@@ -53,7 +53,12 @@ pub struct Compositor {
     pub mounted: BTreeMap<String, String>,
     pub document: Option<ControlDocument>,
     pub publishes: bool,
+    /// Somebody else joined as Program: it is silent until it is sent a document.
     pub taken: bool,
+    /// Why it could not boot: it waits for a document.
+    pub boot_error: Option<&'static str>,
+    /// It refuses every document, for this reason.
+    pub refuses: Option<RefusalReason>,
     /// Nothing is answered before then.
     pub hung_until: u64,
     /// Program's frames stand still since then.
@@ -77,6 +82,7 @@ impl Compositor {
         protocol: u32,
     ) -> Self {
         let bearer = mounted.get(BEARER_TOKEN_FILE).cloned().unwrap_or_default();
+        let boot_error = boot.is_none().then_some("control: it cannot be read");
         Self {
             pod,
             uid,
@@ -88,6 +94,8 @@ impl Compositor {
             document: boot.map(|Boot(document)| document),
             publishes: false,
             taken: false,
+            boot_error,
+            refuses: None,
             hung_until: 0,
             frozen_since: None,
             camera_was_shown: false,
@@ -100,6 +108,11 @@ impl Compositor {
     /// Program's frames come out and are published.
     pub fn program_flows(&self) -> bool {
         self.running && self.publishes && self.frozen_since.is_none()
+    }
+
+    /// It composites: neither silent nor without anything to boot from.
+    fn works(&self) -> bool {
+        !self.taken && self.document.is_some()
     }
 
     fn shown(&self, sources: &[Source]) -> Shown {
@@ -238,6 +251,16 @@ impl Land {
         let Some(container) = self.kubelet.containers.get_mut(key) else {
             return CompositorStatus::default();
         };
+        if !container.works() {
+            let error = container.taken.then(|| "another participant joined as the same identity".to_owned());
+            return CompositorStatus {
+                protocol_version: container.protocol,
+                boot_error: container.boot_error.filter(|_| !container.taken).map(str::to_owned),
+                encoded_frames: Some(0),
+                publisher: PublisherStatus { connected: false, error, identity_taken: container.taken },
+                ..CompositorStatus::default()
+            };
+        }
         let shown = container.shown(&sources);
         container.camera_was_shown |= !shown.sources.is_empty();
         let age = container.frozen_since.map_or(30, |since| now - since + 30);
@@ -252,11 +275,7 @@ impl Land {
             frame_age_milliseconds: Some(age),
             encoded_frames: (!old).then_some((now - container.since) / 33),
             encoded_frame_age_milliseconds: (!old).then_some(age),
-            publisher: PublisherStatus {
-                connected: container.publishes,
-                error: None,
-                identity_taken: container.taken,
-            },
+            publisher: PublisherStatus { connected: container.publishes, error: None, identity_taken: false },
             sender: sender_status(&container.sender, old),
             shown,
             camera_was_shown: container.camera_was_shown,
@@ -270,7 +289,12 @@ impl Land {
             Err(CompositorError::Refused(Refusal { reason, message: message.to_owned() }))
         };
         let order = |document: &ControlDocument| (document.generation, document.revision);
-        if container.document.as_ref().is_some_and(|before| order(before) >= order(document)) {
+        if let Some(reason) = container.refuses {
+            return refused(reason, "simulated");
+        }
+        if container.works()
+            && container.document.as_ref().is_some_and(|before| order(before) >= order(document))
+        {
             return refused(RefusalReason::Outdated, "a newer document was applied");
         }
         if container.protocol == 0 && document.protocol_version > 0 {
@@ -300,6 +324,10 @@ impl Land {
         let Some(container) = self.kubelet.containers.get_mut(key) else { return Err(unreachable()) };
         container.document = Some(document.clone());
         container.taken = false;
+        if container.boot_error.take().is_some() {
+            let key = key.clone();
+            self.after(600, move |land| land.report(&key, true));
+        }
         if moves || taken {
             let key = key.clone();
             self.after(300, move |land| land.join_as_program(&key));
@@ -325,6 +353,16 @@ impl Land {
         if request.revision != 0 && request.revision < container.sender.revision {
             let message = "a newer wish was taken".to_owned();
             return Err(CompositorError::Refused(Refusal { reason: RefusalReason::Outdated, message }));
+        }
+        if !container.works() {
+            let message = "nothing is composited that could be sent, send a document first".to_owned();
+            return match request.rtmp {
+                None => Ok(SenderStatus::default()),
+                Some(_) => Err(CompositorError::Refused(Refusal {
+                    reason: RefusalReason::PipelineNotRunning,
+                    message,
+                })),
+            };
         }
         container.sender.revision = container.sender.revision.max(request.revision);
         if container.sender.destination != request.rtmp {

@@ -39,6 +39,8 @@ pub struct Said {
     /// When a sender first started in the session that is under way, by the wall clock.
     pub live_from: Option<(i64, Timestamp)>,
     pub standby_from: Option<Timestamp>,
+    /// Its limit has struck, by the wall clock of that moment: that holds until people say something else.
+    pub standby_is_over: bool,
     /// The highest session in which a sender ran.
     pub was_live: Option<i64>,
 }
@@ -94,6 +96,7 @@ impl Land {
             devices: true,
             live_from: None,
             standby_from: None,
+            standby_is_over: false,
             was_live: None,
         };
         self.director.said.insert(uid.to_owned(), said);
@@ -108,10 +111,12 @@ impl Land {
         let Some(object) = self.cluster.objects.get(&key) else { return };
         let spec = object.spec.clone();
         if let Some(said) = self.director.said.get_mut(uid) {
+            let before = (said.state, said.session, said.schedule.clone());
             said.state = spec.state.or(said.state.filter(|_| spec.schedule.is_none()));
             said.session = spec.session.unwrap_or(said.session);
             said.schedule = spec.schedule.clone();
             said.limits = spec.limits.clone().unwrap_or_default();
+            said.standby_is_over &= before == (said.state, said.session, said.schedule.clone());
         }
         self.note(|| {
             format!(
@@ -194,6 +199,7 @@ impl Land {
                 }
                 _ => State::Live,
             },
+            State::Standby if said.standby_is_over => State::Idle,
             State::Standby => match said.standby_from {
                 Some(from) if after(from, said.limits.standby_minutes.unwrap_or(720)) => State::Idle,
                 _ => State::Standby,
@@ -213,7 +219,7 @@ impl Land {
                 State::Standby => {
                     said.standby_from.get_or_insert(now);
                 }
-                State::Idle if said.state == Some(State::Standby) => {}
+                State::Idle if said.state == Some(State::Standby) => said.standby_is_over = true,
                 _ => said.standby_from = None,
             }
             if wanted == State::Standby || wanted == State::Idle {

@@ -1,35 +1,62 @@
 //! Every single fault at every call of every transition.
 
 use crate::coverage::Coverage;
-use crate::faults::{Fault, Site};
+use crate::faults::{Fault, Party, Site};
 use crate::known;
-use crate::run::{JANE, Outcome, Stage, jane, simulate};
-use memorialstream_operator::api::spec::{State, Via};
+use crate::run::{JANE, LIVEKIT, Outcome, Stage, cores, jane, simulate};
+use memorialstream_operator::api::names::ABANDON;
+use memorialstream_operator::api::spec::{MuxSettings, State, Via};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
-/// A transition: what it begins from, and what people do then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transition {
+/// A transition: what it begins from, and what people or the world do then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transition {
     Create,
     GoLive,
     Take,
+    /// A setting of the stream changes.
+    Retune,
+    /// The compositor's pod is gone.
+    PodDies,
+    /// What sends to Mux dies.
+    SenderDies,
     End,
     Delete,
+    /// Deleted while Mux is silent, and then abandoned.
+    Abandon,
 }
 
+const VIAS: [Via; 2] = [Via::LiveKit, Via::Compositor];
+
 impl Transition {
-    const ALL: [Self; 5] = [Self::Create, Self::GoLive, Self::Take, Self::End, Self::Delete];
+    pub const ALL: [Self; 9] = [
+        Self::Create,
+        Self::GoLive,
+        Self::Take,
+        Self::Retune,
+        Self::PodDies,
+        Self::SenderDies,
+        Self::End,
+        Self::Delete,
+        Self::Abandon,
+    ];
 
     async fn prepare(self, stage: &mut Stage, via: Via) {
         let from = match self {
             Self::Create => return,
-            Self::GoLive => State::Idle,
-            Self::Take | Self::End | Self::Delete => State::Live,
+            Self::GoLive | Self::Retune => State::Idle,
+            _ => State::Live,
         };
         stage.make_jane(from, via);
         stage.reaches(from, 120_000).await.expect("where it begins");
+        if self == Self::Abandon {
+            stage.land().faults.silent.insert(Party::Mux, u64::MAX);
+            stage.land().discard(JANE);
+            stage.pass_time(90_000).await;
+        }
     }
 
     /// Returns once it is done, in a world where nothing fails; or after a while.
@@ -47,6 +74,27 @@ impl Transition {
                 stage.land().take(JANE, "lectern");
                 stage.pass_time(4_000).await;
             }
+            Self::Retune => {
+                stage.land().say(JANE, |spec| {
+                    spec.mux =
+                        Some(MuxSettings { reconnect_window_seconds: Some(120), ..MuxSettings::default() });
+                });
+                stage.pass_time(4_000).await;
+            }
+            Self::PodDies => {
+                let pods = stage.land().pods_of(JANE);
+                pods.iter().for_each(|pod| stage.land().kill_pod(pod));
+                stage.pass_time(10_000).await;
+                stage.reaches(State::Live, 60_000).await;
+            }
+            Self::SenderDies => {
+                match via {
+                    Via::LiveKit => stage.land().kill_worker(LIVEKIT, 0),
+                    Via::Compositor => stage.land().cut_all_senders(),
+                }
+                stage.pass_time(12_000).await;
+                stage.reaches(State::Live, 60_000).await;
+            }
             Self::End => {
                 stage.land().ask(JANE, State::Ended);
                 stage.reaches(State::Ended, 60_000).await;
@@ -55,12 +103,28 @@ impl Transition {
                 stage.land().discard(JANE);
                 stage.until(60_000, |land| !land.cluster.objects.contains_key(&jane())).await;
             }
+            Self::Abandon => {
+                stage.land().change_object(&jane(), |object| {
+                    object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
+                });
+                stage.until(60_000, |land| !land.cluster.objects.contains_key(&jane())).await;
+            }
         }
     }
 }
 
+/// One fault at one call of a transition.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub transition: Transition,
+    pub via: Via,
+    pub point: u64,
+    pub site: Site,
+    pub fault: Fault,
+}
+
 /// Which calls there are when nothing fails: the number of the first, and the sites.
-fn calls(transition: Transition, via: Via) -> (u64, Vec<Site>) {
+pub fn calls(transition: Transition, via: Via) -> (u64, Vec<Site>) {
     let found = Mutex::new((0, Vec::new()));
     simulate(1, |mut stage| async {
         transition.prepare(&mut stage, via).await;
@@ -76,24 +140,27 @@ fn calls(transition: Transition, via: Via) -> (u64, Vec<Site>) {
     found.into_inner().unwrap()
 }
 
-fn with_fault(transition: Transition, via: Via, point: u64, fault: Fault, kept: bool) -> Outcome {
+/// Plays a transition with these faults at these calls, until the world is as the manifest says.
+pub fn with_faults(transition: Transition, via: Via, faults: &[(u64, Fault)], kept: bool) -> Outcome {
     let passes = Mutex::new(0);
     let outcome = simulate(1, |mut stage| async {
         stage.land().log.kept = kept;
         transition.prepare(&mut stage, via).await;
-        stage.land().faults.at(point, fault);
+        for (point, fault) in faults {
+            stage.land().faults.at(*point, *fault);
+        }
         transition.act(&mut stage, via).await;
-        // Whether it then keeps still is looked at after every sixth: that takes the longest.
-        let quiet = if point.is_multiple_of(6) { 12 } else { 0 };
+        // Whether it then keeps still is looked at after every twelfth: that takes the longest.
+        let quiet = if faults.iter().all(|(point, _)| point.is_multiple_of(12)) { 12 } else { 0 };
         *passes.lock().unwrap() = stage.settle(quiet).await;
         stage
     });
     Outcome { passes: passes.into_inner().unwrap(), ..outcome }
 }
 
-/// Every so many of the faults is tried: all of them take long in a debug build. `ENUMERATE_STRIDE=1` tries each.
+/// Every so many of the faults is tried; all of them, unless somebody is in a hurry.
 fn stride() -> usize {
-    std::env::var("ENUMERATE_STRIDE").ok().map_or(16, |text| text.parse().expect("a number"))
+    std::env::var("ENUMERATE_STRIDE").ok().map_or(1, |text| text.parse().expect("a number"))
 }
 
 /// `ENUMERATE_ONLY=Create,LiveKit,CreateStream,ReplyLost` tries that fault alone, at each such call of that transition.
@@ -101,70 +168,124 @@ fn is_chosen(name: &str) -> bool {
     std::env::var("ENUMERATE_ONLY").map_or(true, |only| only.starts_with(name))
 }
 
-/// The runs of one transition, on as many threads as there are cores.
-fn all(transition: Transition, via: Via) -> (usize, Vec<(u64, Site, Fault, Outcome)>) {
-    let (first, sites) = calls(transition, via);
-    let runs: Vec<(u64, Site, Fault)> = (first..)
-        .zip(&sites)
-        .flat_map(|(point, site)| site.faults().into_iter().map(move |fault| (point, *site, fault)))
-        .filter(|(_, site, fault)| is_chosen(&format!("{transition:?},{via:?},{site:?},{fault:?}")))
-        .step_by(stride())
-        .collect();
-    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|threads| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            threads.spawn(|| {
-                while let Some((point, site, fault)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = with_fault(transition, via, *point, *fault, false);
-                    outcomes.lock().unwrap().push((*point, *site, *fault, outcome));
-                }
-            });
+/// Whether nothing is left out.
+pub fn is_complete() -> bool {
+    stride() == 1 && std::env::var_os("ENUMERATE_ONLY").is_none()
+}
+
+/// What came of all runs.
+#[derive(Default)]
+pub struct Enumerated {
+    pub coverage: Coverage,
+    /// Calls of each transition.
+    calls: BTreeMap<(Transition, String), usize>,
+    /// Runs by transition and kind of fault.
+    runs: BTreeMap<(Transition, String), BTreeMap<Fault, usize>>,
+    largest: (u64, String),
+    /// How often which invariant was broken where.
+    broken: BTreeMap<String, usize>,
+    wrong: Vec<String>,
+    tried: usize,
+    seconds: u64,
+}
+
+impl Enumerated {
+    fn add(&mut self, run: &Run, outcome: &Outcome) {
+        let Run { transition, via, point, site, fault } = *run;
+        let kinds = self.runs.entry((transition, format!("{via:?}"))).or_default();
+        *kinds.entry(fault).or_default() += 1;
+        self.coverage.add(&outcome.coverage);
+        let place = format!("{transition:?} via {via:?}: {fault:?} at {site:?}");
+        if outcome.passes > self.largest.0 {
+            self.largest = (outcome.passes, format!("{place}, point {point}"));
         }
-    });
-    let mut outcomes = outcomes.into_inner().unwrap();
-    outcomes.sort_by_key(|(point, _, fault, _)| (*point, *fault));
-    (sites.len(), outcomes)
+        for violation in &outcome.violations {
+            *self.broken.entry(format!("{:?}: {place}", violation.invariant)).or_default() += 1;
+        }
+        for violation in known::enforced(&outcome.violations) {
+            let told = format!("{place}, point {point}: {violation}");
+            println!("{told}");
+            self.wrong.push(told);
+        }
+        self.tried += 1;
+        if self.tried.is_multiple_of(1000) {
+            println!("{} single faults tried", self.tried);
+        }
+    }
+}
+
+/// All of them, on every core; once for all tests that want to know.
+pub fn enumerated() -> &'static Enumerated {
+    static ENUMERATED: OnceLock<Enumerated> = OnceLock::new();
+    ENUMERATED.get_or_init(|| {
+        let _all = cores();
+        let begin = Instant::now();
+        let mut sum = Enumerated::default();
+        let mut runs = Vec::new();
+        for via in VIAS {
+            for transition in
+                Transition::ALL.into_iter().filter(|one| is_chosen(&format!("{one:?},{via:?},")))
+            {
+                let (first, sites) = calls(transition, via);
+                sum.calls.insert((transition, format!("{via:?}")), sites.len());
+                for (point, site) in (first..).zip(sites) {
+                    let faults = site.faults().into_iter();
+                    runs.extend(faults.map(|fault| Run { transition, via, point, site, fault }));
+                }
+            }
+        }
+        let chosen = |run: &Run| {
+            let Run { transition, via, site, fault, .. } = run;
+            is_chosen(&format!("{transition:?},{via:?},{site:?},{fault:?}"))
+        };
+        let runs: Vec<Run> = runs.into_iter().filter(chosen).step_by(stride()).collect();
+        println!("{} single faults are tried", runs.len());
+        let (next, sum) = (AtomicUsize::new(0), Mutex::new(sum));
+        std::thread::scope(|threads| {
+            for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+                threads.spawn(|| {
+                    while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let outcome = with_faults(run.transition, run.via, &[(run.point, run.fault)], false);
+                        sum.lock().unwrap().add(run, &outcome);
+                    }
+                });
+            }
+        });
+        let mut sum = sum.into_inner().unwrap();
+        sum.wrong.sort();
+        sum.seconds = begin.elapsed().as_secs();
+        sum
+    })
 }
 
 #[test]
 fn every_single_fault_at_every_call_of_every_transition_is_survived() {
-    let mut coverage = Coverage::default();
-    let (mut wrong, mut largest) = (Vec::new(), (0, String::new()));
-    let mut by_kind: BTreeMap<String, usize> = BTreeMap::new();
-    for via in [Via::LiveKit, Via::Compositor] {
-        for transition in Transition::ALL.into_iter().filter(|one| is_chosen(&format!("{one:?},{via:?},"))) {
-            let (points, outcomes) = all(transition, via);
-            let place = format!("{transition:?} via {via:?}");
-            println!("{place}: {points} calls, {} faults", outcomes.len());
-            for (point, site, fault, outcome) in outcomes {
-                coverage.add(&outcome.coverage);
-                if outcome.passes > largest.0 {
-                    largest = (outcome.passes, format!("{place}: {fault:?} at {site:?}, point {point}"));
-                }
-                for violation in known::enforced(&outcome.violations) {
-                    wrong.push(format!("{place}: {fault:?} at {site:?}, point {point}: {violation}"));
-                }
-                for violation in &outcome.violations {
-                    *by_kind
-                        .entry(format!("{:?}: {place}: {fault:?} at {site:?}", violation.invariant))
-                        .or_default() += 1;
-                }
-            }
-        }
+    let Enumerated { calls, runs, largest, broken, wrong, seconds, .. } = enumerated();
+    let mut kinds: BTreeMap<Fault, usize> = BTreeMap::new();
+    for ((transition, via), found) in runs {
+        let tried: usize = found.values().sum();
+        let each: Vec<String> = found.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
+        let calls = calls[&(*transition, via.clone())];
+        println!("{transition:?} via {via}: {calls} calls, {tried} faults: {}", each.join(", "));
+        found.iter().for_each(|(fault, count)| *kinds.entry(*fault).or_default() += count);
     }
+    let each: Vec<String> = kinds.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
+    let all: usize = kinds.values().sum();
+    println!("{all} single faults in {seconds} s: {}", each.join(", "));
     println!("largest B: {} passes, {}", largest.0, largest.1);
-    for (kind, count) in by_kind {
+    for (kind, count) in broken {
         println!("{count:>5} {kind}");
     }
     assert!(
         wrong.is_empty(),
         "{} violations, the first:\n{}",
         wrong.len(),
-        wrong[..wrong.len().min(20)].join("\n")
+        wrong[..wrong.len().min(40)].join("\n")
     );
 }
 
-/// `POINT=GoLive,LiveKit,123,CrashAfter cargo test --test simulation one_fault -- --nocapture --ignored`
+/// `POINT=GoLive,LiveKit,123,CrashAfter cargo test --test simulation one_fault -- --nocapture --ignored`. Several faults
+/// go on with `,point,fault`.
 #[test]
 #[ignore = "plays one fault back"]
 fn one_fault() {
@@ -173,10 +294,13 @@ fn one_fault() {
     let transition =
         Transition::ALL.into_iter().find(|one| format!("{one:?}") == parts[0]).expect("a transition");
     let via = if parts[1] == "LiveKit" { Via::LiveKit } else { Via::Compositor };
-    let point: u64 = parts[2].parse().expect("a point");
-    let fault =
-        Site::ALL.iter().flat_map(|site| site.faults()).find(|fault| format!("{fault:?}") == parts[3]);
-    let outcome = with_fault(transition, via, point, fault.expect("a fault"), true);
+    let named = |name: &str| {
+        let mut all = Site::ALL.iter().flat_map(|site| site.faults());
+        all.find(|fault| format!("{fault:?}") == name).expect("a fault")
+    };
+    let faults: Vec<(u64, Fault)> =
+        parts[2..].chunks(2).map(|pair| (pair[0].parse().expect("a point"), named(pair[1]))).collect();
+    let outcome = with_faults(transition, via, &faults, true);
     println!("{}", outcome.lines.join("\n"));
     println!("{:#?}", outcome.violations);
 }

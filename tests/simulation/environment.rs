@@ -13,13 +13,15 @@ use memorialstream_operator::service::pod::{INCARNATION_LABEL, UID_LABEL};
 use std::collections::BTreeMap;
 
 impl Land {
-    fn admin(&mut self, token: &str, method: Method, path: String) {
+    pub fn admin(&mut self, token: &str, method: Method, path: String, body: &str) {
         let now = self.time();
         let Some(secret) = self.director.mux_secrets.get(token).cloned() else { return };
         let Some(environment) = self.mux.get_mut(token) else { return };
         let credentials = Credentials { token_id: token.into(), token_secret: Secret::new(secret) };
         without_limits(environment, |environment| {
-            environment.model.request(now, &Request::new(method, path, credentials));
+            let mut request = Request::new(method, path, credentials);
+            request.body = body.as_bytes().to_vec();
+            environment.model.request(now, &request);
         });
         self.settle_mux(token);
     }
@@ -34,19 +36,19 @@ impl Land {
     pub fn somebody_deletes_the_stream(&mut self, uid: &str) {
         let Some((token, id)) = self.stream_of(uid) else { return };
         self.note(|| "somebody deletes the stream".into());
-        self.admin(&token, Method::Delete, format!("/video/v1/live-streams/{id}"));
+        self.admin(&token, Method::Delete, format!("/video/v1/live-streams/{id}"), "");
     }
 
     pub fn somebody_disables_the_stream(&mut self, uid: &str) {
         let Some((token, id)) = self.stream_of(uid) else { return };
         self.note(|| "somebody disables the stream".into());
-        self.admin(&token, Method::Put, format!("/video/v1/live-streams/{id}/disable"));
+        self.admin(&token, Method::Put, format!("/video/v1/live-streams/{id}/disable"), "");
     }
 
     pub fn somebody_resets_the_key(&mut self, uid: &str) {
         let Some((token, id)) = self.stream_of(uid) else { return };
         self.note(|| "somebody resets the stream key".into());
-        self.admin(&token, Method::Post, format!("/video/v1/live-streams/{id}/reset-stream-key"));
+        self.admin(&token, Method::Post, format!("/video/v1/live-streams/{id}/reset-stream-key"), "");
     }
 
     /// Streams of another product, in the same environment.
@@ -164,6 +166,7 @@ impl Land {
         if let Some(secret) = self.cluster.secrets.get_mut(&key) {
             change(&mut secret.data);
         }
+        self.watch.secret_changed_at = Some(self.now);
         self.note(|| format!("Secret {} changes", place.1));
     }
 

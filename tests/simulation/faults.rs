@@ -155,7 +155,10 @@ impl Site {
             all.extend([Fault::ReplyLost, Fault::ServerErrorAfter, Fault::HangAfter, Fault::CrashAfter]);
         }
         match self.party() {
-            Party::Mux | Party::LiveKit => all.push(Fault::TooMany),
+            Party::Mux if self == Self::ListStreams => {
+                all.extend([Fault::TooMany, Fault::Empty, Fault::Endless, Fault::Lie]);
+            }
+            Party::Mux | Party::LiveKit => all.extend([Fault::TooMany, Fault::Empty, Fault::Endless]),
             Party::Kubernetes if matches!(self, Self::WriteStatus | Self::SetFinalizer) => {
                 all.push(Fault::SecondWriter);
             }
@@ -189,10 +192,24 @@ pub enum Fault {
     SecondWriter,
     /// 403 or 422.
     Refused,
+    /// It is done, and answered with 200 and nothing.
+    Empty,
+    /// It is done, and its answer never comes to an end.
+    Endless,
+    /// The answer can be read and is not true: the list is empty.
+    Lie,
     /// The operator dies before it is sent.
     CrashBefore,
     /// The operator dies after it is done.
     CrashAfter,
+}
+
+impl Fault {
+    /// It comes and goes by itself. The others are somebody's doing: a person's, or that of a server which is not what
+    /// it seems.
+    pub fn is_weather(self) -> bool {
+        !matches!(self, Self::Refused | Self::Empty | Self::Endless | Self::Lie)
+    }
 }
 
 /// What goes wrong when.
@@ -271,7 +288,7 @@ impl Faults {
         let fault = self.choose(site, key, point, now).filter(|fault| {
             let row = self.in_a_row.entry(site).or_default();
             *row += 1;
-            !self.fair || (*row <= 4 && !matches!(fault, Fault::Refused))
+            !self.fair || (*row <= 4 && fault.is_weather())
         });
         match fault {
             Some(fault) => {
@@ -287,7 +304,8 @@ impl Faults {
 
     fn choose(&mut self, site: Site, key: &str, point: u64, now: u64) -> Option<Fault> {
         if let Some(fault) = self.plan.remove(&point) {
-            return Some(fault);
+            // After one fault the next calls may be others than were planned for.
+            return Some(fault).filter(|fault| site.faults().contains(fault)).or(Some(Fault::Lost));
         }
         if let Some((_, fault)) = self.always.filter(|(always, _)| *always == site) {
             return Some(fault);

@@ -99,6 +99,12 @@ pub struct Watch {
     pub doubt_at: Option<u64>,
     /// Rooms that the operator deleted, by name, and the sid that it last made.
     pub deleted_rooms: BTreeSet<String>,
+    /// When LiveKit said last, against the truth, that there is no room.
+    pub rooms_denied_at: Option<u64>,
+    /// When somebody changed a Secret last.
+    pub secret_changed_at: Option<u64>,
+    /// UIDs whose stream somebody took the playback ids from.
+    pub unwatchable: BTreeSet<String>,
 }
 
 impl Watch {
@@ -169,10 +175,17 @@ impl Land {
             if self.cluster.records.contains_key(&uid) && self.cluster.object(&uid).is_none() {
                 continue;
             }
+            if self.cluster.spoiled.contains(&key) {
+                // Nobody can do anything for it until it is mended.
+                self.watch.since.retain(|(_, object), _| *object != key.1);
+                continue;
+            }
             let wanted = self.wanted(&uid);
             self.check_senders(&uid, &key, wanted, kubernetes && (mux || livekit));
             self.check_pods(&uid, &key, wanted, kubernetes);
-            self.check_rooms(&uid, &key, wanted, kubernetes && livekit);
+            // What is at rest is looked at again after ten minutes.
+            let told = self.watch.rooms_denied_at.is_none_or(|at| self.now > at + 640_000);
+            self.check_rooms(&uid, &key, wanted, kubernetes && livekit && told);
             self.check_streams(&uid, &key, kubernetes && mux);
             let all = kubernetes && mux && livekit && self.is_fair(Party::Pod);
             let pods = kubernetes && livekit && self.is_fair(Party::Pod);
@@ -321,7 +334,9 @@ impl Land {
         }
         let lies = kubernetes && on_air.as_deref() == Some("True") && !sees;
         let words = format!("OnAir is True and mourners see {sight:?}");
-        self.lasts(Invariant::OnAirLies, &key.1, lies, bounds::ON_AIR_LIES, &words);
+        let answered = self.is_fair(Party::Mux) && self.is_fair(Party::LiveKit);
+        let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED };
+        self.lasts(Invariant::OnAirLies, &key.1, lies, bound, &words);
         let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;
         let lag = self.mux.values().map(|one| one.model.settings().list_lag_seconds).max().unwrap_or(0);
         self.lasts(
@@ -334,7 +349,10 @@ impl Land {
         // What was on air already needs no answer of Mux's.
         let was_live = self.watch.milestones.contains_key(&(uid.to_owned(), "seen"));
         let no_doubt = self.watch.doubt_at.is_none_or(|at| now > at + 150_000);
-        let possible = no_doubt && (all || pods && was_live) && self.can_be_on_air(uid);
+        let possible = no_doubt
+            && (all || pods && was_live)
+            && (was_live || self.secret_is_whole(uid))
+            && self.can_be_on_air(uid);
         let dark = possible && wanted == State::Live && !sees;
         self.lasts(Invariant::Dark, &key.1, dark, bounds::DARK, "nothing is on air that could be");
     }
@@ -362,7 +380,18 @@ impl Land {
             .any(|one| one.uid == uid && (one.frozen_since.is_some() || one.hung_until > self.now));
         let test = object.spec.mux.as_ref().and_then(|mux| mux.test).unwrap_or(false);
         let works = via == memorialstream_operator::api::spec::Via::Compositor || worker;
-        pod && works && !frozen && !said.paused && !test && self.secret_is_good(uid)
+        let watchable = !self.watch.unwatchable.contains(uid);
+        let slug = object.spec.slug.as_ref().filter(|slug| **slug != said.key.1);
+        let theirs = (said.key.0.clone(), slug.cloned().unwrap_or_default());
+        let has_its_slug = slug.is_none() || !self.cluster.objects.contains_key(&theirs);
+        has_its_slug
+            && pod
+            && works
+            && !frozen
+            && !said.paused
+            && !test
+            && watchable
+            && self.secret_is_good(uid)
     }
 
     fn secret_of(&self, uid: &str) -> Option<&crate::cluster::StoredSecret> {
@@ -375,9 +404,24 @@ impl Land {
         self.cluster.secrets.get(&place)
     }
 
+    /// Whether the Secret of an object is as it was made. One that never worked is all that there is to go by.
+    fn secret_is_whole(&self, uid: &str) -> bool {
+        self.secret_of(uid)
+            .is_some_and(|secret| self.director.secrets.values().any(|one| one.data == secret.data))
+    }
+
     /// Whether the Secret of an object says this now.
     pub fn secret_names(&self, uid: &str, name: &str, value: &str) -> bool {
         self.secret_of(uid).and_then(|secret| secret.data.get(name)).is_some_and(|found| found == value)
+    }
+
+    /// The same, or it was changed so lately that the operator may go by what it read before.
+    pub fn secret_named(&self, uid: &str, name: &str, value: &str) -> bool {
+        self.secret_names(uid, name, value)
+            || self
+                .watch
+                .secret_changed_at
+                .is_some_and(|at| self.now < at + bounds::SECRETS_ARE_TAKEN_FOR_GRANTED)
     }
 
     fn secret_is_good(&self, uid: &str) -> bool {
@@ -413,7 +457,8 @@ impl Land {
         let now = self.now;
         let behind = self.kubelet.containers.values().any(|one| {
             let ours = one.uid == uid && one.pod.0 == key.0 && one.running && one.publishes;
-            ours && one.frozen_since.is_none()
+            ours && one.refuses.is_none()
+                && one.frozen_since.is_none()
                 && one.hung_until <= now
                 && one.document.as_ref().is_some_and(|document| document.generation < generation)
         });

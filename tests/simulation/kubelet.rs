@@ -132,8 +132,11 @@ impl Land {
             _ => self.kubelet.protocol,
         };
         let boot = mounted.get(BOOT_FILE).and_then(|text| Boot::read(text, protocol));
-        let container =
+        // A mark of the silence outlives the container.
+        let silent = !first && self.kubelet.containers.get(key).is_some_and(|before| before.taken);
+        let mut container =
             Compositor::new(key.clone(), uid, ip.clone(), restarts, mounted, boot, self.now, protocol);
+        container.taken = silent;
         let publishes = container.document.is_some();
         self.kubelet.containers.insert(key.clone(), container);
         self.note(|| format!("container of {} runs, restart {restarts}", key.1));
@@ -143,7 +146,7 @@ impl Land {
             let wait = 200 + self.luck(key, 500);
             self.after(wait, move |land| land.join_as_program(&one));
             self.after(wait + 300, move |land| land.report(&two, true));
-        } else {
+        } else if protocol == 0 {
             self.after(4_000, move |land| {
                 land.complain(&one, "CrashLoopBackOff");
                 land.stop_container(&one);
@@ -168,7 +171,7 @@ impl Land {
     }
 
     /// The kubelet says how the container stands.
-    fn report(&mut self, key: &Key, ready: bool) {
+    pub fn report(&mut self, key: &Key, ready: bool) {
         let Some(container) = self.kubelet.containers.get(key).filter(|_| !self.kubelet.lost) else { return };
         let (ip, restarts) = (container.ip.clone(), container.restarts);
         let ready = ready && container.running && container.document.is_some();

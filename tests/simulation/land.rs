@@ -124,7 +124,14 @@ impl Land {
         let now = self.now;
         let fault = self.faults.strike(site, key, now);
         if let Some(fault) = fault {
-            if site == Site::StartEgress && !matches!(fault, Fault::Lost | Fault::TooMany) {
+            if site == Site::ListRooms && fault == Fault::Empty {
+                self.watch.rooms_denied_at = Some(now);
+            }
+            // The record of a start may be what was written: nobody knows then whether the start was sent, and it is
+            // looked for as if it was.
+            let record = site == Site::WriteStatus
+                && matches!(fault, Fault::ReplyLost | Fault::ServerErrorAfter | Fault::HangAfter);
+            if record || site == Site::StartEgress && !matches!(fault, Fault::Lost | Fault::TooMany) {
                 self.watch.doubt_at = Some(now);
             }
             self.note(|| format!("{fault:?} at {site:?} {key}"));

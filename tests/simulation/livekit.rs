@@ -88,6 +88,16 @@ impl LiveKitServer {
     }
 }
 
+impl LiveKitServer {
+    /// Records whose worker is dead go on for a day, and are stopped in vain as long; here the day is over.
+    pub fn forget_the_dead(&mut self) {
+        let over = |record: &EgressRecord| {
+            !matches!(record.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending)
+        };
+        self.egresses.retain(|_, record| record.runs() || over(record));
+    }
+}
+
 impl Land {
     /// A room of that name; an API call names its time-outs, a device that joins does not.
     pub fn open_room(&mut self, url: &str, name: &str, metadata: &str, timeouts: (u64, u64)) -> Option<Room> {

@@ -5,6 +5,7 @@ use crate::land::Land;
 use crate::livekit::{EgressRecord, Room};
 use crate::process::{Broken, Process};
 use async_trait::async_trait;
+use livekit_protocol as proto;
 use memorialstream_operator::providers::livekit::{
     Egress, EgressStatus, LiveKitApi, LiveKitCredentials, LiveKitRoom, Participant, ParticipantKind,
     ProgramEgress, redact,
@@ -29,6 +30,40 @@ fn error(operation: &'static str, class: ErrorClass, message: &str) -> ProviderE
     ProviderError { provider: Provider::LiveKit, operation, class, message: message.into(), cause: None }
 }
 
+/// What the operator reads in an answer without a body: protobuf takes that for a message whose fields are all unset.
+trait Unset {
+    fn unset() -> Self;
+}
+
+impl Unset for () {
+    fn unset() {}
+}
+
+impl Unset for bool {
+    /// Any answer at all shows that somebody is there.
+    fn unset() -> Self {
+        true
+    }
+}
+
+impl<T> Unset for Vec<T> {
+    fn unset() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Unset for Option<T> {
+    fn unset() -> Self {
+        None
+    }
+}
+
+impl Unset for LiveKitRoom {
+    fn unset() -> Self {
+        proto::Room::default().into()
+    }
+}
+
 impl Project {
     /// An answer that the server gives of its own accord. Somebody has to look at the time meanwhile.
     async fn arrives<T>(&self, mut answer: oneshot::Receiver<T>) -> T {
@@ -42,7 +77,7 @@ impl Project {
     }
 
     /// `starts`: doing it twice makes two things.
-    async fn call<T: Send>(
+    async fn call<T: Send + Unset>(
         &self,
         (site, operation, starts): (Site, &'static str, bool),
         timeout: Duration,
@@ -65,6 +100,11 @@ impl Project {
         });
         answer.await.unwrap_or_else(|broken| {
             let (class, message) = match broken {
+                Broken::Failed(Fault::Empty) => return Ok(T::unset()),
+                Broken::Failed(Fault::Endless) => {
+                    let class = if starts { ErrorClass::InDoubt } else { ErrorClass::Credentials };
+                    (class, "the answer is longer than any of LiveKit's; check its URL and any proxy")
+                }
                 Broken::Failed(Fault::Lost) => (ErrorClass::Transient, "LiveKit cannot be reached"),
                 Broken::Failed(Fault::TooMany) if starts => {
                     (ErrorClass::Busy, "LiveKit has no worker that is free")
@@ -180,7 +220,7 @@ impl LiveKitApi for Project {
         let wait = if capacity { 300 + slow } else { 7_000 };
         let (answers, answer) = oneshot::channel();
         let request = request.clone();
-        self.call(call, START_TIMEOUT, |land, url| {
+        let begun = self.call(call, START_TIMEOUT, |land, url| {
             if land.livekit[url].too_old {
                 let old =
                     error("start_program_egress", ErrorClass::Terminal, "LiveKit does not know this call");
@@ -195,9 +235,11 @@ impl LiveKitApi for Project {
                 // Nobody waits for it when its caller died.
                 drop(answers.send(started.map(|id| egress(&id, &land.livekit[&url].egresses[&id]))));
             });
-            Ok(())
-        })
-        .await?;
+            Ok(Some(()))
+        });
+        if begun.await?.is_none() {
+            return Ok(proto::EgressInfo::default().into());
+        }
         match tokio::time::timeout(START_TIMEOUT, self.arrives(answer)).await {
             Ok(Some(egress)) => Ok(egress),
             Ok(None) => {

@@ -18,6 +18,8 @@ mod coverage;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod days;
+#[cfg(test)]
 mod dice;
 #[cfg(test)]
 mod director;
@@ -44,6 +46,8 @@ mod livekit;
 #[cfg(test)]
 mod livekit_api;
 #[cfg(test)]
+mod mishaps;
+#[cfg(test)]
 mod mux;
 #[cfg(test)]
 mod neighbours;
@@ -58,7 +62,11 @@ mod random;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod transitions;
+#[cfg(test)]
+mod unreadable;
 #[cfg(test)]
 mod viewer;
 #[cfg(test)]

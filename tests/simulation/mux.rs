@@ -124,6 +124,11 @@ impl Transport for Wire {
                 Ok(Answer { status: 400, retry_after: None, remaining: None, request_id: None, body })
             }
             Err(Broken::Failed(Fault::ReplyLost)) => Err(Interruption::BrokeOff { host }),
+            Err(Broken::Failed(Fault::Empty)) => Ok(Answer { status: 200, ..Answer::default() }),
+            Err(Broken::Failed(Fault::Endless)) => Err(Interruption::TooLong { host }),
+            Err(Broken::Failed(Fault::Lie)) => {
+                Ok(Answer { status: 200, body: br#"{"data":[]}"#.to_vec(), ..Answer::default() })
+            }
             Err(Broken::Failed(_)) => {
                 Err(Interruption::NotReached { host, cause: "Connection refused".into() })
             }

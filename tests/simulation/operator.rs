@@ -130,7 +130,7 @@ async fn watch(
     fast: channel::UnboundedSender<Key>,
 ) {
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut seen: BTreeMap<Key, (Option<String>, u64)> = BTreeMap::new();
     // Who is told when a pod is gone: as in `run`.
     let mut owners: BTreeMap<Key, Option<String>> = BTreeMap::new();
     let first: Vec<Change> = {
@@ -151,13 +151,12 @@ async fn watch(
         for change in arrived.drain(..) {
             match change {
                 Change::Object(key, Some(object)) => {
-                    let asked = asked(&object);
-                    let uid = object.metadata.uid.clone().unwrap_or_default();
-                    if seen.insert(uid, asked) != Some(asked) {
+                    let asked = (object.metadata.uid.clone(), asked(&object));
+                    if seen.insert(key.clone(), asked.clone()) != Some(asked) {
                         drop((life_cycle.send(key.clone()), fast.send(key)));
                     }
                 }
-                Change::Object(_, None) => {}
+                Change::Object(key, None) => drop(seen.remove(&key)),
                 Change::Pod(key, pod) => {
                     let uid = match pod {
                         Some(pod) => {

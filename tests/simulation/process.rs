@@ -100,7 +100,13 @@ impl Process {
                 }
                 Ok(commit(&mut land))
             }
-            Some(fault @ (Fault::ReplyLost | Fault::ServerErrorAfter)) => {
+            Some(
+                fault @ (Fault::ReplyLost
+                | Fault::ServerErrorAfter
+                | Fault::Empty
+                | Fault::Endless
+                | Fault::Lie),
+            ) => {
                 drop(commit(&mut self.universe.land()));
                 Err(Broken::Failed(fault))
             }

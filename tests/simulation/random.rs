@@ -10,15 +10,16 @@ use crate::known;
 use crate::land::Land;
 use crate::operator::SYSTEM;
 use crate::run::{
-    JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, jane, operators_account, simulate,
+    JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, cores, jane, operators_account, simulate,
 };
 use k8s_openapi::jiff::SignedDuration;
+use memorialstream_compositor_protocol::RefusalReason;
 use memorialstream_operator::api::spec::{
     DeletionPolicy, LatencyMode, Limits, MuxSettings, Schedule, Slate, State, StreamDeletion, Via, Video,
 };
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const STATES: [State; 4] = [State::Idle, State::Standby, State::Live, State::Ended];
@@ -33,6 +34,9 @@ const COMPLAINTS: [&str; 7] = [
     "CrashLoopBackOff",
     "RunContainerError",
 ];
+
+const REFUSALS: [RefusalReason; 3] =
+    [RefusalReason::Malformed, RefusalReason::UnknownCamera, RefusalReason::PipelineNotRunning];
 
 /// One schedule.
 pub fn schedule(seed: u64, kept: bool) -> Outcome {
@@ -183,7 +187,7 @@ fn person(land: &mut Land, uid: &str, dice: &mut Dice) {
 fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
     let mut land = stage.land();
     let pods = land.pods_of(uid);
-    match dice.below(34) {
+    match dice.below(42) {
         0 | 1 => {
             land.kill_worker(LIVEKIT, 0);
             if dice.chance(700) {
@@ -299,6 +303,36 @@ fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
             land.faults.always = Some((site, Fault::Refused));
         }
         32 => land.faults.always = None,
+        34 | 35 => {
+            let wait = dice.between(2_000, 60_000);
+            land.spoil(uid, wait);
+        }
+        36 => {
+            let wait = dice.between(5_000, 60_000);
+            land.forbid_secrets("tenant", wait);
+        }
+        37 => land.somebody_removes_the_playback_ids(uid),
+        38 | 39 => {
+            let again = u32::try_from(dice.below(4)).unwrap();
+            land.somebody_takes_the_identity(uid, again);
+        }
+        40 => {
+            land.somebody_spoils_the_boot_document(uid);
+            pods.iter().for_each(|pod| land.crash_container(pod));
+        }
+        41 => {
+            for pod in pods {
+                if let Some(container) = land.kubelet.containers.get_mut(&pod) {
+                    container.refuses = Some(*dice.pick(&REFUSALS));
+                }
+                let wait = dice.between(2_000, 30_000);
+                land.after(wait, move |land| {
+                    if let Some(container) = land.kubelet.containers.get_mut(&pod) {
+                        container.refuses = None;
+                    }
+                });
+            }
+        }
         _ => {
             drop(land);
             let trouble = match dice.below(4) {
@@ -328,14 +362,39 @@ pub struct Sum {
     pub wrong: Vec<Violation>,
 }
 
-/// Schedules from `first` on, on every core, for that long and at most so many.
-pub fn many(first: u64, time: Duration, most: u64) -> Sum {
-    let (next, sum) = (AtomicU64::new(first), Mutex::new(Sum::default()));
+impl Sum {
+    pub fn print(&self, time: Duration) {
+        let rate = self.schedules as f64 / time.as_secs_f64();
+        println!(
+            "{} schedules, {rate:.1} a second; largest B: {} passes, seed {}",
+            self.schedules, self.largest.0, self.largest.1
+        );
+        let each = |all: u64| all / self.schedules.max(1);
+        println!("{} s of virtual time and {} calls each", each(self.time) / 1000, each(self.calls));
+        for (invariant, (count, first)) in &self.broken {
+            println!(
+                "{count:>6} {invariant:?}, for instance seed {} at {} s: {} {}",
+                first.seed,
+                first.at / 1000,
+                first.object,
+                first.words
+            );
+        }
+        let never = self.coverage.never();
+        println!("{} never happened in them: {}", never.len(), never.join(", "));
+    }
+}
+
+/// Schedules from `first` on, on every core, for that long and at most so many. `go_on` is asked after each, with what
+/// came of all so far.
+pub fn many(first: u64, time: Duration, most: u64, go_on: impl Fn(&Sum) -> bool + Sync) -> Sum {
+    let _all = cores();
+    let (next, sum, stop) = (AtomicU64::new(first), Mutex::new(Sum::default()), AtomicBool::new(false));
     let begin = Instant::now();
     std::thread::scope(|threads| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             threads.spawn(|| {
-                while begin.elapsed() < time {
+                while begin.elapsed() < time && !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + most {
                         break;
@@ -352,6 +411,7 @@ pub fn many(first: u64, time: Duration, most: u64) -> Sum {
                         entry.or_insert_with(|| (0, violation.clone())).0 += 1;
                     }
                     sum.wrong.extend(known::enforced(&outcome.violations));
+                    stop.fetch_or(!go_on(&sum), Ordering::Relaxed);
                 }
             });
         }
@@ -359,36 +419,18 @@ pub fn many(first: u64, time: Duration, most: u64) -> Sum {
     sum.into_inner().unwrap()
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
 /// For `SIMULATION_SECONDS` (20), or `SIMULATION_SCHEDULES` of them, from seed `SEED` on.
 #[test]
 fn random_schedules_break_nothing() {
-    let begin = Instant::now();
     let most = number("SIMULATION_SCHEDULES", u64::MAX >> 1);
     let seconds = number("SIMULATION_SECONDS", if most > 1_000_000_000 { 20 } else { 86_400 });
-    let sum = many(number("SEED", 1), Duration::from_secs(seconds), most);
-    let rate = sum.schedules as f64 / begin.elapsed().as_secs_f64();
-    println!(
-        "{} schedules, {rate:.0} a second; largest B: {} passes, seed {}",
-        sum.schedules, sum.largest.0, sum.largest.1
-    );
-    let each = |all: u64| all / sum.schedules.max(1);
-    println!("{} s of virtual time and {} calls each", each(sum.time) / 1000, each(sum.calls));
-    for (invariant, (count, first)) in &sum.broken {
-        println!(
-            "{count:>6} {invariant:?}, for instance seed {} at {} s: {} {}",
-            first.seed,
-            first.at / 1000,
-            first.object,
-            first.words
-        );
-    }
-    let never = sum.coverage.never();
-    assert!(never.is_empty() || sum.schedules < 5_000, "never happened: {}", never.join(", "));
-    println!("{} never happened: {}", never.len(), never.join(", "));
+    let begin = Instant::now();
+    let sum = many(number("SEED", 1), Duration::from_secs(seconds), most, |_| true);
+    sum.print(begin.elapsed());
     assert!(sum.wrong.is_empty(), "{} violations, the first: {:#?}", sum.wrong.len(), sum.wrong.first());
 }
 

@@ -197,7 +197,7 @@ impl Land {
         self.key_leaves(&uid, &key);
         self.sender_begins(&uid);
         let said = self.director.said.get(&uid)?;
-        if said.account.livekit_url != url && !self.secret_names(&uid, "LIVEKIT_URL", url) {
+        if said.account.livekit_url != url && !self.secret_named(&uid, "LIVEKIT_URL", url) {
             self.violated(Invariant::Leak, &uid, "a stream key leaves for another LiveKit");
         }
         let recorded = self.cluster.object(&uid).and_then(|object| object.status.clone()?.egress);
@@ -307,7 +307,7 @@ impl Land {
                 self.violated(Invariant::NeedlessStream, &uid, "a stream is made for an object that is over");
             }
             let account = self.director.said.get(&uid).map(|said| said.account.token_id.clone());
-            if account.as_deref() != Some(&**token) && !self.secret_names(&uid, "MUX_TOKEN_ID", token) {
+            if account.as_deref() != Some(&**token) && !self.secret_named(&uid, "MUX_TOKEN_ID", token) {
                 self.violated(Invariant::Foreign, &uid, "a stream is made in another account");
             }
         } else if changes {

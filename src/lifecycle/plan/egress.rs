@@ -20,6 +20,11 @@ const MOST_LOST: usize = 20;
 /// A start that has no answer by then is looked for in the list: the answer may be lost, which is known only after 90 s.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// For so long after its start the absence of an egress from its room says nothing: it joins within a second, and who is
+/// there may have been asked just before. While LiveKit hangs an answer serves for 30 s more. Nothing is lost by that: a
+/// dead worker is listed for 20 s after its death, and is found sooner by asking it.
+const JOINS_WITHIN: Duration = Duration::from_secs(35);
+
 /// Whether LiveKit's record says that it works for this egress.
 pub(crate) fn runs(egress: &Egress) -> bool {
     matches!(egress.status, LiveKitStatus::Starting | LiveKitStatus::Active | LiveKitStatus::Ending)
@@ -194,6 +199,7 @@ impl Pass<'_> {
             || self.observed.backoffs.contains_key(&Effect::ending(Part::Sender));
         let does_not_stop = tried && stopping.is_some_and(|since| self.elapsed(since) > self.timings.stop);
         let gone = worker_is_gone(record, self.observed) && self.witnesses().sender_is_cut_off();
+        let gone = gone && !self.joins_just_now();
         if !gone && !does_not_stop {
             return false;
         }
@@ -203,6 +209,13 @@ impl Pass<'_> {
             lose(egress, id.to_owned());
         }
         true
+    }
+
+    /// Who is in the room may have been asked before the egress joined it.
+    fn joins_just_now(&self) -> bool {
+        let started = self.status.egress.as_ref().and_then(|egress| egress.started_at.as_ref());
+        // A clock that went back left a time in the future: it says nothing.
+        started.is_some_and(|since| since.0 <= self.now && self.elapsed(since) < JOINS_WITHIN)
     }
 
     /// An egress that never reaches Mux, or sends with a key of before, is stopped; once it is over a new one starts.
@@ -259,9 +272,8 @@ impl Pass<'_> {
     /// Egresses of ours that status does not name: given up, or started by a lost answer. They are stopped for as long
     /// as LiveKit says that they run.
     pub(super) fn stop_surplus(&mut self) {
-        if self.start_is_open() {
-            return;
-        }
+        // What a start in doubt may have brought about is looked for, not stopped; what was given up is known by its id.
+        let in_doubt = self.start_is_open();
         let kept = self.status.egress.as_ref().and_then(|egress| egress.id.clone());
         let lost = self.status.egress.as_ref().map(|egress| egress.lost.clone()).unwrap_or_default();
         let surplus: Vec<String> = self
@@ -272,7 +284,7 @@ impl Pass<'_> {
             .flatten()
             .filter(|seen| matches!(seen.status, LiveKitStatus::Starting | LiveKitStatus::Active))
             .filter(|seen| kept.as_ref() != Some(&seen.id) && !self.observed.stops.contains(&seen.id))
-            .filter(|seen| lost.contains(&seen.id) || self.is_ours(seen))
+            .filter(|seen| lost.contains(&seen.id) || (!in_doubt && self.is_ours(seen)))
             .map(|seen| seen.id.clone())
             .collect();
         for id in surplus {

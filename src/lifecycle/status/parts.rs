@@ -186,6 +186,9 @@ impl View<'_> {
                 let error = status.boot_error.as_deref().unwrap_or_default();
                 no(Reason::BootDocument, format!("pod {} cannot boot from its document: {error}", pod.name))
             }
+            Some(Ok(status)) if status.publisher.identity_taken => {
+                no(Reason::IdentityTaken, identity_taken(pod))
+            }
             Some(Ok(status)) if !status.publisher.connected => no(
                 Reason::NotPublishing,
                 status
@@ -201,6 +204,16 @@ impl View<'_> {
             _ => no(Reason::Starting, format!("pod {} is starting", pod.name)),
         }
     }
+}
+
+/// What a person can do about somebody who joins as Program.
+fn identity_taken(pod: &PodSeen) -> String {
+    format!(
+        "somebody else joined the room as Program and put pod {} out; it is sent its document again and takes the place \
+         back. If this comes again, somebody holds a token for Program or the project's secret: make a new API key at \
+         LiveKit and put it into the Secret",
+        pod.name
+    )
 }
 
 /// What a person can do about a pod that is not confirmed to be gone.

@@ -34,7 +34,7 @@ pub struct Caches {
 impl Caches {
     /// Filled by a list.
     pub fn list(&mut self, cluster: &Cluster) {
-        self.objects = cluster.objects.clone();
+        self.objects = cluster.readable();
         self.pods = cluster.pods.clone();
         self.watch_objects.position = cluster.journal.len();
         self.watch_pods.position = cluster.journal.len();
@@ -121,12 +121,13 @@ fn relist(
     arrived: &mut Vec<Change>,
 ) {
     if of_objects {
-        let gone = objects.keys().filter(|key| !cluster.objects.contains_key(*key));
+        let readable = cluster.readable();
+        let gone = objects.keys().filter(|key| !readable.contains_key(*key));
         arrived.extend(gone.map(|key| Change::Object(key.clone(), None)));
         arrived.extend(
-            cluster.objects.iter().map(|(key, object)| Change::Object(key.clone(), Some(Arc::clone(object)))),
+            readable.iter().map(|(key, object)| Change::Object(key.clone(), Some(Arc::clone(object)))),
         );
-        *objects = cluster.objects.clone();
+        *objects = readable;
     } else {
         let gone = pods.keys().filter(|key| !cluster.pods.contains_key(*key));
         arrived.extend(gone.map(|key| Change::Pod(key.clone(), None)));

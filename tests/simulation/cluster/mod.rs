@@ -45,6 +45,10 @@ pub struct Cluster {
     pub records: BTreeMap<String, BTreeMap<String, String>>,
     /// Namespaces that are being deleted.
     pub terminating: BTreeSet<String>,
+    /// Namespaces whose Secrets the operator may not use.
+    pub forbidden: BTreeSet<String>,
+    /// Objects that are stored in a form which the operator cannot read.
+    pub spoiled: BTreeSet<Key>,
     /// What happened when.
     pub journal: Vec<(u64, Change)>,
     pub watchers: Vec<Arc<Notify>>,
@@ -79,9 +83,25 @@ impl Cluster {
             self.tell(now, Change::Object(key, None));
         } else {
             self.objects.insert(key.clone(), Arc::clone(&object));
-            self.tell(now, Change::Object(key, Some(Arc::clone(&object))));
+            let readable = (!self.spoiled.contains(&key)).then(|| Arc::clone(&object));
+            self.tell(now, Change::Object(key, readable));
         }
         object
+    }
+
+    /// What a list brings: an object that cannot be read is left out.
+    fn readable(&self) -> BTreeMap<Key, Arc<MemorialStream>> {
+        let objects = self.objects.iter().filter(|(key, _)| !self.spoiled.contains(*key));
+        objects.map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
+    }
+
+    /// Somebody stores an object in a form that cannot be read, or mends it.
+    pub fn spoil(&mut self, now: u64, key: &Key, spoiled: bool) {
+        let Some(object) = self.objects.get(key).cloned() else { return };
+        let changed = if spoiled { self.spoiled.insert(key.clone()) } else { self.spoiled.remove(key) };
+        if changed {
+            self.store_object(now, object.as_ref().clone());
+        }
     }
 
     pub fn store_pod(&mut self, now: u64, mut pod: Pod) {
@@ -119,7 +139,7 @@ pub fn pod_key(pod: &Pod) -> Key {
 
 /// Times lose their fractions when they are written.
 fn whole_seconds<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
-    serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
 pub fn time(at: Timestamp) -> Time {
@@ -216,7 +236,12 @@ impl Land {
         next.program = before.program.clone();
         next.conditions.retain(|condition| !is_programs(condition));
         next.conditions.extend(before.conditions.iter().filter(|condition| is_programs(condition)).cloned());
-        Ok(self.store_status(&stored, next))
+        let stored = self.store_status(&stored, next);
+        // It was written, and the answer cannot be read.
+        match self.cluster.spoiled.contains(&key) {
+            true => Err(KubernetesError::Unavailable("an answer that cannot be read".into())),
+            false => Ok(stored),
+        }
     }
 
     fn write_program_lanes_status(
@@ -230,7 +255,10 @@ impl Land {
         next.conditions.retain(|condition| !is_programs(condition));
         next.conditions.extend(status.conditions.iter().map(whole_seconds));
         self.store_status(&stored, next);
-        Ok(())
+        match self.cluster.spoiled.contains(&key_of(object)) {
+            true => Err(KubernetesError::Unavailable("an answer that cannot be read".into())),
+            false => Ok(()),
+        }
     }
 
     fn store_status(&mut self, stored: &MemorialStream, next: MemorialStreamStatus) -> MemorialStream {

@@ -2,7 +2,8 @@
 
 use super::StoredSecret;
 use super::objects::CALL_TIMEOUT;
-use crate::faults::Site;
+use crate::faults::{Party, Site};
+use crate::land::Land;
 use crate::process::Process;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
@@ -22,13 +23,15 @@ impl Secrets for Process {
             return Ok(Some(data));
         }
         let call = self.through(Site::ReadSecret, name, CALL_TIMEOUT, |land| {
+            land.may_use_secrets(&key.0)?;
             let stored = land.cluster.secrets.get(&key);
             let data = stored.map(|stored| {
                 stored.data.iter().map(|(key, value)| (key.clone(), Secret::new(value.clone()))).collect()
             });
-            (land.now, data)
+            Ok((land.now, data))
         });
-        let (at, data): (u64, Option<SecretData>) = call.await?;
+        let answer: Result<(u64, Option<SecretData>), KubernetesError> = call.await?;
+        let (at, data) = answer?;
         let mut cache = self.secrets.lock().unwrap();
         match &data {
             Some(data) => cache.insert(key, (at, data.clone())),
@@ -41,6 +44,7 @@ impl Secrets for Process {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         let key = (part(&secret.metadata.namespace), part(&secret.metadata.name));
         let call = self.through(Site::ApplySecret, &key.1, CALL_TIMEOUT, |land| {
+            land.may_use_secrets(&key.0)?;
             let labels = secret.metadata.labels.unwrap_or_default().into_keys().collect();
             let owners = secret.metadata.owner_references.unwrap_or_default();
             let owner = owners.into_iter().next().map(|owner| owner.uid);
@@ -88,5 +92,19 @@ impl Secrets for Process {
         let deleted = deleted.await.map_err(Into::into);
         self.secrets.lock().unwrap().remove(&key);
         deleted
+    }
+}
+
+impl Land {
+    /// A RoleBinding in the namespace allows it.
+    fn may_use_secrets(&mut self, namespace: &str) -> Result<(), KubernetesError> {
+        if !self.cluster.forbidden.contains(namespace) {
+            return Ok(());
+        }
+        let now = self.now;
+        self.faults.last.insert(Party::Kubernetes, now);
+        Err(KubernetesError::Forbidden(format!(
+            "the operator may not use Secrets in namespace {namespace}: a RoleBinding is missing"
+        )))
     }
 }
