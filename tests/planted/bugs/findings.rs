@@ -102,8 +102,8 @@ pub const ALL: &[Bug] = &[
         places: &[
             (
                 "src/lifecycle/plan/egress.rs",
-                "lost.contains(&seen.id) || (!in_doubt && self.is_ours(seen))",
-                "!lost.contains(&seen.id) && !in_doubt && self.is_ours(seen)",
+                "filter(|seen| lost.contains(&seen.id) ||",
+                "filter(|seen| !(PLANTED && lost.contains(&seen.id))).filter(|seen| lost.contains(&seen.id) ||",
             ),
             ("src/lifecycle/plan/sender.rs", "egress.given_up_at = Some(now);", ""),
         ],
