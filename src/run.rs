@@ -147,7 +147,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let watch_pods = keep(Api::<Pod>::all(client.clone()), our_pods, pod_writer, &pod_pulse, tell_of_pod);
     let report = report(client, to_report);
 
-    let in_use = CredentialsInUse::default();
+    let in_use = CredentialsInUse::new(&settings.default_secret.namespace);
     let lane = lifecycle::Context {
         world: world.clone(),
         cluster_id: cluster_id.into(),
@@ -170,6 +170,13 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let filled = {
         let (streams, pods) = (streams.clone(), pods.clone());
         async move { (streams.wait_until_ready().await, pods.wait_until_ready().await) }.map(|_| ()).shared()
+    };
+    let beside = {
+        let (filled, lane) = (filled.clone(), lane.clone());
+        async move {
+            filled.await;
+            future::join(lifecycle::keep_sweeping(&lane), lifecycle::wake_on_rotation(&lane)).await;
+        }
     };
     let life_cycle = {
         let filled = filled.clone();
@@ -206,6 +213,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         _ = future::join(life_cycle, fast) => tracing::info!("stopped"),
         () = watch_streams => anyhow::bail!("the watch of MemorialStreams ended"),
         () = watch_pods => anyhow::bail!("the watch of pods ended"),
+        () = beside => anyhow::bail!("nobody looks after Secrets any more"),
         () = report => anyhow::bail!("nobody tells of unreadable objects any more"),
     }
     Ok(())

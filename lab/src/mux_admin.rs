@@ -1,6 +1,6 @@
 //! The switches and counters of the running lab's Mux simulator.
 
-use crate::description::LabDescription;
+use crate::description::{LabDescription, Mux};
 use crate::http;
 use crate::secret::Secret;
 use anyhow::{Context, Result, bail};
@@ -10,18 +10,30 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// A client of the simulator's own addresses. They are no part of Mux.
+/// A client of the simulator's own addresses, for one environment of it. They are no part of Mux.
 #[derive(Clone, Debug)]
 pub struct MuxAdmin {
     base: String,
+    /// The access token of the environment that is meant; the first one's where it is absent.
+    environment: Option<String>,
 }
 
 /// # Errors
 /// Every method fails when the simulator does not answer or refuses; the error says what was asked.
 impl MuxAdmin {
-    /// A client for the lab's simulator.
+    /// A client for the first environment of the lab's simulator, to which `lab.mux` signs in.
     pub fn new(lab: &LabDescription) -> MuxAdmin {
-        MuxAdmin { base: lab.mux.admin_url.clone() }
+        MuxAdmin { base: lab.mux.admin_url.clone(), environment: None }
+    }
+
+    /// Makes an environment in which nothing is yet, with streams, limits, faults and counters of its own, and returns
+    /// how to sign in to it and its client.
+    pub async fn new_environment(lab: &LabDescription) -> Result<(Mux, MuxAdmin)> {
+        let (token_id, token_secret) = (Secret::generate().reveal().to_owned(), Secret::generate());
+        let credentials = json!({"token_id": token_id, "token_secret": token_secret});
+        Self::new(lab).send(Method::POST, "environments", Some(&credentials)).await?;
+        let admin = MuxAdmin { environment: Some(token_id.clone()), ..Self::new(lab) };
+        Ok((Mux { token_id, token_secret, ..lab.mux.clone() }, admin))
     }
 
     /// Every live stream that was ever made, deleted ones too, the oldest first. No stream keys are in it.
@@ -143,6 +155,9 @@ impl MuxAdmin {
         let url = format!("{}/{what}", self.base);
         let asked = format!("{method} {url}");
         let mut request = http::client()?.request(method, url);
+        if let Some(environment) = &self.environment {
+            request = request.query(&[("environment", environment)]);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -8,6 +8,12 @@ pub const FINALIZER: &str = "tributestream.com/cleanup";
 pub const PAUSED: &str = "tributestream.com/paused";
 /// `"true"` lets a deletion go on although a provider does not answer; what was abandoned is recorded.
 pub const ABANDON: &str = "tributestream.com/abandon";
+/// On the copies of credentials in use, in the operator's own namespace.
+pub const CREDENTIALS_COPY_LABEL: &str = "tributestream.com/credentials-copy";
+/// On the records of what was abandoned, in the operator's own namespace.
+pub const ABANDONED_LABEL: &str = "tributestream.com/abandoned";
+/// On everything that we make in Kubernetes, with [`OPERATOR_MANAGER`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Any new value forces a pass.
 pub const RECONCILE_REQUESTED_AT: &str = "tributestream.com/reconcile-requested-at";
 /// Field manager of the life-cycle lane's status.

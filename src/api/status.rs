@@ -33,6 +33,10 @@ pub struct MemorialStreamStatus {
     /// What is held although it vanished from the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// The Secret in the operator's own namespace with a copy of the credentials that worked last: what was made with
+    /// them is ended with them, although the Secret that they came from is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_copy: Option<String>,
     /// How things stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -46,6 +46,8 @@ pub struct Pass<'a> {
     pub observed: &'a Observed,
     /// What is remembered.
     pub memory: &'a Arc<Memory>,
+    /// The service is one that people rehearse or watch.
+    pub awaited: bool,
 }
 
 /// Status after the outcomes. Pure.
@@ -163,7 +165,10 @@ impl Pass<'_> {
                     if matches!(action, Action::CreateStream(_)) && failure.certain {
                         outcomes.push(Outcome::StreamNotCreated);
                     }
-                    failures.failed(action.effect(), failure.into(), self.context.world.clock.jitter());
+                    let jitter = self.context.world.clock.jitter();
+                    // Settings wait for nobody.
+                    let awaited = self.awaited && !matches!(action, Action::UpdateStream(..));
+                    failures.failed(action.effect(), failure.into(), awaited, jitter);
                     if !action.may_fail() {
                         let untried = &actions[index..];
                         if untried.iter().any(|action| matches!(action, Action::StartEgress { .. })) {
@@ -188,6 +193,12 @@ impl Pass<'_> {
                 world.objects.set_finalizer(self.object, false).await?;
                 return Ok(Some(Outcome::Released));
             }
+            Action::RecordAbandoned(abandoned) => {
+                let record = abandoned.record(self.identity, &self.context.default_secret.namespace);
+                tracing::warn!(object = %self.identity, ?abandoned, "abandoned");
+                world.objects.keep_record(record).await?;
+                return Ok(None);
+            }
             Action::DeletePod(name) => {
                 world.pods.delete_pod(&self.identity.namespace, name).await?;
                 return Ok(None);
@@ -202,9 +213,12 @@ impl Pass<'_> {
         };
         let (mux, livekit) = (&credentials.mux, &credentials.livekit);
         match action {
-            Action::AddFinalizer | Action::RemoveFinalizer | Action::DeletePod(_) => {}
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::RecordAbandoned(_)
+            | Action::DeletePod(_) => {}
             Action::CreateStream(new) => {
-                let stream = world.mux.create_stream(mux, new).await?;
+                let stream = world.mux.create_stream(mux, new, self.awaited).await?;
                 return Ok(Some(Outcome::StreamCreated(stream.id)));
             }
             Action::EnableStream(id) => world.mux.enable_stream(mux, id).await?,
@@ -318,7 +332,7 @@ impl Pass<'_> {
                 Err(error) => {
                     tracing::warn!(%error, object = %identity, "the egress did not start");
                     let failure = ActionError::from(error.clone()).into();
-                    memory.failures.failed(START, failure, context.world.clock.jitter());
+                    memory.failures.failed(START, failure, true, context.world.clock.jitter());
                 }
             }
             memory.beside.start_finished(result);
@@ -341,7 +355,7 @@ impl Pass<'_> {
                 Err(error) => {
                     tracing::warn!(%error, object = %identity, egress = id, "the egress was not stopped");
                     let failure = ActionError::from(error).into();
-                    memory.failures.failed(effect, failure, context.world.clock.jitter());
+                    memory.failures.failed(effect, failure, false, context.world.clock.jitter());
                 }
             }
             memory.beside.stop_finished(&id);

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 /// An end is tried again at the latest after this long.
 const LONGEST_WAIT_OF_AN_END: Duration = Duration::from_secs(15);
+/// What people wait for is tried again at the latest after this long, however hopeless it looked: somebody may have mended
+/// it at the provider, of which nobody tells.
+const LONGEST_WAIT_OF_PEOPLE: Duration = Duration::from_secs(30);
 
 /// The failures of one object's effects and questions.
 #[derive(Debug, Default)]
@@ -54,13 +57,19 @@ impl Failures {
         self.inner().failed.remove(&effect);
     }
 
-    /// An effect failed. `jitter` from 0 to 1 spreads the herd.
-    pub fn failed(&self, effect: Effect, failure: Failure, jitter: f64) {
+    /// An effect failed. `awaited`: it is part of a service that people rehearse or watch. `jitter` from 0 to 1 spreads the
+    /// herd.
+    pub fn failed(&self, effect: Effect, failure: Failure, awaited: bool, jitter: f64) {
         let mut inner = self.inner();
         let count = inner.failed.get(&effect).map_or(0, |failed| failed.count).saturating_add(1);
         let wait = failure.class.wait(count, jitter);
-        // What ends something costs money for as long as it is put off.
-        let wait = if effect.ending { wait.min(LONGEST_WAIT_OF_AN_END) } else { wait };
+        let wait = match failure.class {
+            // What ends something costs money for as long as it is put off.
+            _ if effect.ending => wait.min(LONGEST_WAIT_OF_AN_END),
+            FailureClass::RateLimited(_) => wait,
+            _ if awaited => wait.min(LONGEST_WAIT_OF_PEOPLE),
+            _ => wait,
+        };
         inner.failed.insert(effect, Failed { count, until: Instant::now() + wait, failure });
     }
 
@@ -216,9 +225,13 @@ mod tests {
     }
 
     fn waits(effect: Effect, class: FailureClass) -> Vec<u64> {
+        waits_of(effect, class, false)
+    }
+
+    fn waits_of(effect: Effect, class: FailureClass, awaited: bool) -> Vec<u64> {
         let failures = Failures::default();
         let wait = |_| {
-            failures.failed(effect, failure(class), 0.5);
+            failures.failed(effect, failure(class), awaited, 0.5);
             failures.backoffs()[&effect].remaining.as_secs_f64().round() as u64
         };
         (0..12).map(wait).collect()
@@ -240,9 +253,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_people_wait_for_is_tried_again_within_half_a_minute() {
+        for class in [FailureClass::Transient, FailureClass::Terminal, FailureClass::Credentials] {
+            let waits = waits_of(Effect::making(Part::Sender), class, true);
+            assert!(waits.iter().all(|wait| *wait <= 30), "{class:?}: {waits:?}");
+        }
+        let told = FailureClass::RateLimited(Some(Duration::from_secs(60)));
+        assert!(waits_of(Effect::making(Part::Sender), told, true).iter().all(|wait| *wait >= 60));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_start_that_fails_does_not_hold_up_a_stop() {
         let failures = Failures::default();
-        failures.failed(Effect::making(Part::Sender), failure(FailureClass::Terminal), 0.5);
+        failures.failed(Effect::making(Part::Sender), failure(FailureClass::Terminal), false, 0.5);
         let backoffs = failures.backoffs();
         assert!(held(&backoffs, Effect::making(Part::Sender)));
         assert!(!held(&backoffs, Effect::ending(Part::Sender)));

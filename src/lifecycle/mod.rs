@@ -4,16 +4,20 @@
 pub mod apply;
 pub mod backoff;
 pub mod context;
+mod copies;
 pub mod in_flight;
 pub mod look;
 pub mod observe;
 pub mod observed;
 pub mod plan;
 mod reconcile;
+mod rotation;
 pub mod sight;
 pub mod slugs;
 pub mod status;
 pub mod witnesses;
 
 pub use context::Context;
+pub use copies::keep_sweeping;
 pub use reconcile::reconcile;
+pub use rotation::wake_on_rotation;

@@ -31,9 +31,16 @@ pub async fn observe(
 ) -> Observed {
     let Context { world, timings, .. } = context;
     let status = object.status.clone().unwrap_or_default();
-    let SignedIn { access, set_aside, credentials } =
-        sign_in(world, &context.in_use, &context.default_secret, identity, object).await;
     let (pods, recorded_pod) = pods_and_recorded(world, object).await;
+    let state = desired(object, now).state;
+    let pod_is_ready = pods.iter().any(|pod| pod.ready && !pod.deleting);
+    let backoffs = memory.failures.backoffs();
+    let look = look(object, state, pod_is_ready, &backoffs, now, timings);
+    // An object is not let go on the word of an old list.
+    let rooms_freshness =
+        if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
+    let SignedIn { access, set_aside, credentials } =
+        sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         slug_holder: context.slugs.other_holder(object, &world.objects.memorial_streams()),
@@ -54,7 +61,7 @@ pub async fn observe(
         start: memory.beside.start(),
         worker: memory.beside.worker(),
         stops: memory.beside.stops(),
-        backoffs: memory.failures.backoffs(),
+        backoffs,
         credentials,
         endpoint: None,
     };
@@ -64,14 +71,8 @@ pub async fn observe(
     let Some(credentials) = observed.credentials.clone() else { return observed };
     observed.boots_wrong =
         boots_wrong(world, identity, object, &observed.pods, &credentials.livekit.url, now).await;
-    let state = desired(object, now).state;
     let under_way = broadcast_under_way(&status);
     let busy = matches!(state, State::Live | State::Standby) || under_way;
-    let pod_is_ready = observed.pods.iter().any(|pod| pod.ready && !pod.deleting);
-    let look = look(object, state, pod_is_ready, &observed.backoffs, now, timings);
-    // An object is not let go on the word of an old list.
-    let rooms_freshness =
-        if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
     let marker = identity.marker(&context.cluster_id);
     let (streams, rooms, egresses, endpoint, participants, seen, kept_key) = tokio::join!(
         streams(world, &status, &credentials, &observed.access, &marker, look.stream),
@@ -106,10 +107,6 @@ pub async fn observe(
     observed.rooms = rooms;
     observed.egresses = egresses;
     (observed.endpoint, observed.compositor) = endpoint.unzip();
-    let both_accept = matches!(observed.access, Access::Granted { .. }) && observed.rooms.known().is_some();
-    if both_accept && observed.set_aside.is_none() {
-        context.in_use.keep(identity, &credentials);
-    }
     observed
 }
 

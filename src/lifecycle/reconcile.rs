@@ -2,9 +2,11 @@
 
 use super::apply::{self, Outcome};
 use super::context::Context;
+use super::copies::{keep_credentials, sweep_copies};
 use super::observe::observe;
 use super::plan::{self, Action, Event};
 use super::status;
+use crate::api::spec::State;
 use crate::api::status::{Held, says_the_same};
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::service::{Identity, said};
@@ -42,19 +44,28 @@ pub async fn reconcile(
         }
         stands
     });
-    let described = status::describe(&object, &observed, &plan, now);
+    let mut described = status::describe(&object, &observed, &plan, now);
+    described.credentials_copy = keep_credentials(context, &identity, &object, &observed).await?;
     // The record comes first: an intent that is not written down is a create that is never found again.
     let object = write(context, &object, &described, &plan.actions).await?;
     memory.beside.recorded(&observed.start);
-    let pass =
-        apply::Pass { context, identity: &identity, object: &object, observed: &observed, memory: &memory };
+    let pass = apply::Pass {
+        context,
+        identity: &identity,
+        object: &object,
+        observed: &observed,
+        memory: &memory,
+        awaited: matches!(plan.desired.state, State::Live | State::Standby),
+    };
     let outcomes = pass.apply(&plan.actions).await;
     for Event { warning, reason, message } in news.iter().chain(&plan.events) {
         context.world.objects.publish_event(&object, *warning, reason, message).await;
     }
     if outcomes.contains(&Outcome::Released) {
         context.memories.forget(&identity);
-        context.in_use.forget(&identity);
+        if context.in_use.forget(&identity) {
+            sweep_copies(context, Some(&identity)).await;
+        }
         return Ok(controller::Action::await_change());
     }
     let settled = apply::settle(described, &outcomes);

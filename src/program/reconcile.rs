@@ -42,11 +42,22 @@ pub struct Context {
 struct Memory {
     minted: Option<Minted>,
     sent: Option<Sent>,
+    /// What the pod boots from was not renewed since.
+    boot_is_old: bool,
     applied: Option<(Timestamp, u64)>,
     written_at: Option<Timestamp>,
 }
 
 impl Memory {
+    /// The document as it follows the one that this pod was sent last, where it says something else.
+    fn next(&self, pod: &str, document: &ControlDocument) -> Option<ControlDocument> {
+        let Sent { document: before, .. } = self.sent.as_ref().filter(|sent| sent.pod == pod)?;
+        let next = document.clone().for_pod(before.protocol_version);
+        let revision = next_revision(&next, before.generation, before.revision);
+        let same = ControlDocument { revision: before.revision, ..next.clone() } == *before;
+        (!same).then_some(ControlDocument { revision, ..next })
+    }
+
     fn take(&self) -> Take {
         let sent = self.sent.as_ref();
         let generation = sent.and_then(|sent| i64::try_from(sent.document.generation).ok());
@@ -130,6 +141,16 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
         Ok(said) => write(context, object, said, &mut memory, world.clock.now()).await,
         Err(pause) => Ok(pause),
     };
+    if let Some(document) =
+        memory.sent.as_ref().filter(|_| memory.boot_is_old).map(|sent| sent.document.clone())
+    {
+        // Nor does a newer TAKE wait for this; it writes its own.
+        tokio::select! {
+            biased;
+            written = pass.renew_boot_secret(document) => memory.boot_is_old = !written,
+            () = world.objects.superseded(object) => {}
+        }
+    }
     context.memories.keep(&identity, Some(memory));
     written.map(Action::requeue)
 }
@@ -157,6 +178,13 @@ impl Pass<'_> {
             Err(message) => return Some(refused(object, Reason::TokensNotMinted, message)),
         };
         let document = control_document::document(object, &credentials.livekit.url, &tokens, self.now);
+        if let Some(next) = memory.next(pod, &document) {
+            // A TAKE does not ask first what the pod has.
+            if let Ok(said) = self.send(pod, next, false, memory).await {
+                return Some(said);
+            }
+            memory.sent = None;
+        }
         let status = match world.compositor.status(self.endpoint).await {
             Ok(status) => status,
             Err(CompositorError::Unauthorized) => {
@@ -174,27 +202,12 @@ impl Pass<'_> {
         };
         let mut document = document.for_pod(status.protocol_version);
         if has(memory, pod, &document, &status) {
-            return Some(applied(object, self.desired, &status.shown, &status, &memory.take()));
+            let shown = &status.shown;
+            return Some(applied(object, self.desired, shown, status.camera_was_shown, &memory.take()));
         }
-        document.revision = next_revision(&document, &status);
-        match world.compositor.program(self.endpoint, &document).await {
-            Ok(answer) => {
-                tracing::info!(
-                    object = %self.identity,
-                    generation = answer.applied_generation,
-                    revision = answer.applied_revision,
-                    milliseconds = answer.take_milliseconds,
-                    "applied"
-                );
-                let news =
-                    memory.sent.as_ref().is_none_or(|sent| sent.document.generation != document.generation);
-                if news || memory.applied.is_none() {
-                    memory.applied = Some((world.clock.now(), answer.take_milliseconds));
-                }
-                self.renew_boot_secret(&document).await;
-                memory.sent = Some(Sent { pod: pod.to_owned(), document });
-                Some(applied(object, self.desired, &answer.shown, &status, &memory.take()))
-            }
+        document.revision = next_revision(&document, status.generation, status.revision);
+        match self.send(pod, document, status.camera_was_shown, memory).await {
+            Ok(said) => Some(said),
             Err(CompositorError::Refused(refusal)) if refusal.reason == RefusalReason::Outdated => None,
             Err(CompositorError::Refused(refusal)) => {
                 Some(refused(object, report::reason(refusal.reason), refusal.message))
@@ -203,30 +216,64 @@ impl Pass<'_> {
         }
     }
 
+    /// Sends the document, and says what is on Program.
+    async fn send(
+        &self,
+        pod: &str,
+        document: ControlDocument,
+        camera_was_shown: bool,
+        memory: &mut Memory,
+    ) -> Result<Said, CompositorError> {
+        let (object, world) = (self.object, &self.context.world);
+        let answer = world.compositor.program(self.endpoint, &document).await?;
+        tracing::info!(
+            object = %self.identity,
+            generation = answer.applied_generation,
+            revision = answer.applied_revision,
+            milliseconds = answer.take_milliseconds,
+            "applied"
+        );
+        let news = memory.sent.as_ref().is_none_or(|sent| sent.document.generation != document.generation);
+        if news || memory.applied.is_none() {
+            memory.applied = Some((world.clock.now(), answer.take_milliseconds));
+        }
+        memory.sent = Some(Sent { pod: pod.to_owned(), document });
+        memory.boot_is_old = true;
+        Ok(applied(object, self.desired, &answer.shown, camera_was_shown, &memory.take()))
+    }
+
     /// Those that the room was made with: a TAKE does not fail for a Secret that is gone meanwhile, and Program does not
     /// leave the room for one that names another LiveKit.
     async fn credentials(&self) -> Result<Credentials, SetAside> {
-        let context = self.context;
-        match context.in_use.of(self.identity) {
-            Some(credentials) => Ok(credentials),
-            None => {
-                let secrets = context.world.secrets.as_ref();
-                read_usable(secrets, self.object, &context.default_secret).await
+        let Context { in_use, default_secret, world, .. } = self.context;
+        if let Some(remembered) = in_use.remembered(self.identity) {
+            return Ok(remembered);
+        }
+        let secrets = world.secrets.as_ref();
+        match read_usable(secrets, self.object, default_secret).await {
+            Ok(credentials) => Ok(credentials),
+            Err(problem) => {
+                in_use.of(secrets, default_secret, self.identity, self.object).await.ok_or(problem)
             }
         }
     }
 
-    /// The pod boots from this copy: a restart shows the right picture with no operator alive.
-    async fn renew_boot_secret(&self, document: &ControlDocument) {
-        let boot = BootDocument { video: pod::video(&self.object.spec), control: document.clone() };
+    /// The pod boots from this copy: a restart shows the right picture with no operator alive. True once it is written.
+    async fn renew_boot_secret(&self, document: ControlDocument) -> bool {
+        let boot = BootDocument { video: pod::video(&self.object.spec), control: document };
         let json = match serde_json::to_vec(&boot) {
             Ok(json) => json,
-            Err(error) => return tracing::error!(%error, "the boot document cannot be written"),
+            Err(error) => {
+                tracing::error!(%error, "the boot document cannot be written");
+                return false;
+            }
         };
         let secret = pod::boot_secret(self.object, json, &self.endpoint.bearer_token, self.incarnation);
-        if let Err(error) = self.context.world.secrets.apply_secret(secret).await {
+        let written = self.context.world.secrets.apply_secret(secret).await;
+        if let Err(error) = &written {
             tracing::warn!(%error, object = %self.identity, "the boot Secret was not renewed");
         }
+        written.is_ok()
     }
 }
 
@@ -288,7 +335,7 @@ fn has(memory: &Memory, pod: &str, document: &ControlDocument, status: &Composit
     })
 }
 
-/// Documents are ordered by (generation, revision).
-fn next_revision(document: &ControlDocument, status: &CompositorStatus) -> u64 {
-    if status.generation == document.generation { status.revision + 1 } else { 0 }
+/// Documents are ordered by (generation, revision): the revision after what the pod has.
+fn next_revision(document: &ControlDocument, generation: u64, revision: u64) -> u64 {
+    if generation == document.generation { revision + 1 } else { 0 }
 }

@@ -7,7 +7,7 @@ use crate::service::control_document;
 use crate::service::desired::{Desired, says_farewell, session};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use memorialstream_compositor_protocol::{CompositorStatus, RefusalReason, Shown};
+use memorialstream_compositor_protocol::{RefusalReason, Shown};
 
 /// What is to be said of Program.
 pub(super) struct Said {
@@ -47,17 +47,17 @@ pub(super) fn nothing_runs(object: &MemorialStream, wanted: bool) -> Said {
     Said { program: Some(program).filter(|_| says_something), statement }
 }
 
-/// What is to be said when the pod has the document.
+/// What is to be said when the pod has the document. `camera_was_shown`: earlier in this session.
 pub(super) fn applied(
     object: &MemorialStream,
     desired: &Desired,
     shown: &Shown,
-    status: &CompositorStatus,
+    camera_was_shown: bool,
     take: &Take,
 ) -> Said {
     let before = object.status.as_ref().and_then(|status| status.program.clone()).unwrap_or_default();
     let session = session(&object.spec);
-    let was_shown = status.camera_was_shown || !shown.sources.is_empty();
+    let was_shown = camera_was_shown || !shown.sources.is_empty();
     let program = ProgramStatus {
         observed_generation: take.generation.or(before.observed_generation),
         sources: shown.sources.clone(),

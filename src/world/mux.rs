@@ -41,11 +41,13 @@ pub trait Mux: Send + Sync {
         credentials: &MuxCredentials,
         freshness: Duration,
     ) -> Result<Arc<Vec<LiveStream>>, ProviderError>;
-    /// Creates a live stream. Never repeated by itself; `InDoubt` when it may exist now.
+    /// Creates a live stream. Never repeated by itself; `InDoubt` when it may exist now. `awaited`: people wait for it, so
+    /// that it goes before those for which nobody does.
     async fn create_stream(
         &self,
         credentials: &MuxCredentials,
         new: &NewLiveStream,
+        awaited: bool,
     ) -> Result<LiveStream, ProviderError>;
     /// Changes settings.
     async fn update_stream(

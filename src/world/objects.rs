@@ -3,6 +3,7 @@
 use crate::api::status::OwnedByProgram;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::ConfigMap;
 use std::sync::Arc;
 
 /// A write to Kubernetes, or a read past the cache, that failed.
@@ -51,6 +52,8 @@ pub trait Objects: Send + Sync {
         object: &MemorialStream,
         status: &OwnedByProgram,
     ) -> Result<(), KubernetesError>;
+    /// Keeps a record in the operator's own namespace, in place of an older one of that name.
+    async fn keep_record(&self, record: ConfigMap) -> Result<(), KubernetesError>;
     /// Who wrote the spec last, by field manager; absent where nobody can say.
     async fn last_manager(&self, object: &MemorialStream) -> Option<String>;
     /// Tells people something. A failure is logged: an Event is no reason to stop.

@@ -1,16 +1,8 @@
 //! What the API server refuses, and in which words. Each manifest breaks one rule.
 
-use crate::support::{self, manifest, turn};
+use crate::support::{self, Turn, manifest, resource};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-
-fn resource() -> ApiResource {
-    ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk("tributestream.com", "v1alpha1", "MemorialStream"),
-        "memorialstreams",
-    )
-}
 
 fn cameras(count: usize) -> Value {
     (1..=count).map(|n| json!({"name": format!("camera-{n}")})).collect()
@@ -181,7 +173,7 @@ fn refused_at_change() -> Vec<(&'static str, Value, Value, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_that_breaks_one_rule_is_refused_in_words_that_a_person_understands() {
-    let _turn = turn().await;
+    let _turn = Turn::alone().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());
@@ -216,7 +208,7 @@ fn check(wrong: &mut Vec<String>, name: &str, answer: kube::Result<DynamicObject
 
 #[tokio::test(flavor = "multi_thread")]
 async fn good_manifests_are_taken() {
-    let _turn = turn().await;
+    let _turn = Turn::alone().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission-good").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());
@@ -251,7 +243,7 @@ async fn good_manifests_are_taken() {
 /// A later manager's list replaces the earlier one's whole: sources and fallback are atomic.
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_one_value_for_server_side_apply() {
-    let _turn = turn().await;
+    let _turn = Turn::alone().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission-apply").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());
@@ -279,7 +271,7 @@ async fn sources_are_one_value_for_server_side_apply() {
 /// nothing in the spec says so any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_may_take_words_away_but_no_camera_that_is_shown() {
-    let _turn = turn().await;
+    let _turn = Turn::alone().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "admission-sync").await;
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &resource());

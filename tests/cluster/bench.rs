@@ -1,5 +1,9 @@
 //! What things take. `make bench` runs this and prints the tables of docs/benchmarks.md; nothing is asserted on time.
 
+mod crowd;
+mod installation;
+mod killed;
+
 use crate::support::service::Service;
 use crate::support::{Stage, compositor_process, eventually, is, prometheus, spec};
 use k8s_openapi::api::core::v1::Secret;
@@ -26,7 +30,7 @@ const FULL_SIZE: &str = r#"{"width": 1280, "height": 720, "framesPerSecond": 30,
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures for some minutes: make bench"]
 async fn figures() {
-    let stage = Stage::enter("bench").await;
+    let stage = Stage::alone("bench").await;
     for via in stage.vias() {
         go_live(&stage, via).await;
     }
@@ -102,6 +106,8 @@ async fn broadcast(stage: &Stage) {
     let names = ["lectern", "wide", "family"];
     service.apply(spec(Via::Compositor, &names, json!({"state": "Live", "video": video}))).await;
     service.reaches(State::Live).await;
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    let process = compositor_process(&stage.pods(&uid).await[0]);
     let pod = pod(stage, &service).await;
     let colours = [PatternColour::Red, PatternColour::Green, PatternColour::Blue];
     let mut cameras = Vec::new();
@@ -116,7 +122,6 @@ async fn broadcast(stage: &Stage) {
         cameras.push(join(name, colour));
         live_sources(&service, cameras.len()).await;
         service.take(Some(name)).await;
-        let process = compositor_process();
         let (before, began) = (processor_time(process), Instant::now());
         tokio::time::sleep(Duration::from_secs(20)).await;
         let cores = (processor_time(process) - before) / began.elapsed().as_secs_f64();
@@ -130,7 +135,7 @@ async fn broadcast(stage: &Stage) {
     );
     for round in 0..=REJOINS {
         if round % 10 == 0 {
-            println!("| {round} | {} |", resident(compositor_process()) / 1024);
+            println!("| {round} | {} |", resident(process) / 1024);
         }
         drop(cameras.pop());
         live_sources(&service, cameras.len()).await;

@@ -1,13 +1,13 @@
 //! Every example is taken by the API server as it stands.
 
-use crate::support::{self, turn};
+use crate::support::{self, Turn};
 use kube::api::{Api, Patch, PatchParams};
 use memorialstream_operator::api::MemorialStream;
 use std::fs;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_is_taken() {
-    let _turn = turn().await;
+    let _turn = Turn::alone().await;
     let client = support::client().await;
     let namespace = support::namespace(&client, "examples").await;
     let api: Api<MemorialStream> = Api::namespaced(client, &namespace);

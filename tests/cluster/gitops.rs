@@ -1,8 +1,8 @@
 //! What GitOps tools do to fields that Git does not have: the facts that `docs/gitops.md` states and the operator's rule
-//! answers, asked of the tools' own libraries. No operator runs here.
+//! answers, asked of the tools' own libraries. The operator has no part in it: the object names a Secret that there is not.
 
 use crate::support::gitops::{GitOps, Kstatus, Tool, kstatus_of};
-use crate::support::{client, delete_namespace, lab, namespace};
+use crate::support::{Turn, client, delete_namespace, lab, namespace};
 use memorialstream_lab::Kubectl;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -12,7 +12,10 @@ const TOOLS: [Tool; 3] = [Tool::Flux, Tool::ArgoCd, Tool::ArgoCdServerSide];
 
 /// What Git has: nothing of the director's.
 fn in_git() -> Value {
-    manifest(json!({"cameras": [{"name": "lectern"}, {"name": "wide"}], "slate": {"before": "soon"}}))
+    manifest(json!({
+        "credentialsSecretRef": {"name": "nobody-made-it"},
+        "cameras": [{"name": "lectern"}, {"name": "wide"}], "slate": {"before": "soon"},
+    }))
 }
 
 fn manifest(spec: Value) -> Value {
@@ -92,6 +95,7 @@ impl Director<'_> {
 
 #[tokio::test]
 async fn each_tool_takes_away_what_the_table_in_the_docs_says_and_nothing_else() {
+    let _turn = Turn::beside().await;
     let (client, lab) = (client().await, lab());
     let kubectl = Kubectl::new(&lab);
     for tool in TOOLS {
@@ -121,6 +125,7 @@ async fn each_tool_takes_away_what_the_table_in_the_docs_says_and_nothing_else()
 
 #[tokio::test]
 async fn flux_takes_nothing_from_an_object_that_git_marks_merge_however_often_it_syncs() {
+    let _turn = Turn::beside().await;
     let (client, lab) = (client().await, lab());
     let namespace = namespace(&client, "gitops").await;
     let kubectl = Kubectl::new(&lab);

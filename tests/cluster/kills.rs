@@ -55,7 +55,7 @@ fn moments() -> Vec<Moment> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_is_killed_while_going_live_duplicates_nothing() {
-    let mut stage = Stage::enter("kill").await;
+    let mut stage = Stage::alone("kill").await;
     if !stage.vias().contains(&Via::LiveKit) {
         return;
     }
@@ -90,7 +90,7 @@ async fn an_operator_that_is_killed_while_going_live_duplicates_nothing() {
 /// What is on air stays on air while no operator lives, and the next one takes it over as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broadcast_outlives_its_operator() {
-    let mut stage = Stage::enter("outlive").await;
+    let mut stage = Stage::alone("outlive").await;
     let via = *stage.vias().last().expect("a sender");
     let service = stage.service("outlive");
     service.apply(spec(via, &["lectern"], json!({"state": "Live"}))).await;

@@ -14,12 +14,22 @@ mod faults;
 #[cfg(test)]
 mod gitops;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod life_cycle;
+#[cfg(test)]
+mod namespace;
+#[cfg(test)]
+mod opt_in;
 #[cfg(test)]
 mod pictures;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod truth;
+#[cfg(test)]
+mod unreadable;
+#[cfg(test)]
+mod worker;

@@ -15,7 +15,7 @@ use std::path::Path;
 /// One broadcast with everything that a director does and everything that breaks.
 #[tokio::test(flavor = "multi_thread")]
 async fn mourners_see_what_the_director_takes() {
-    let stage = Stage::enter("pictures").await;
+    let stage = Stage::alone("pictures").await;
     for via in stage.vias() {
         broadcast(&stage, via).await;
     }

@@ -1,6 +1,6 @@
 //! Status says what mourners see, and nobody takes a director's patch back.
 
-use crate::support::{Stage, compositor_process, eventually, holds, is, message, spec};
+use crate::support::{Stage, compositor_process, eventually, holds, is, message, send, spec};
 use memorialstream_operator::api::conditions::ConditionType as Kind;
 use memorialstream_operator::api::spec::{State, Via};
 use serde_json::json;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// In Mux's reconnect window the picture stands: OnAir is False and names the deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_air_is_false_in_the_reconnect_window() {
-    let stage = Stage::enter("window").await;
+    let stage = Stage::alone("window").await;
     let service = stage.service("window");
     service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Live"}))).await;
     service.reaches(State::Live).await;
@@ -36,8 +36,9 @@ async fn on_air_is_false_while_program_stands_still() {
     let service = stage.service("frozen");
     service.apply(spec(via, &["lectern"], json!({"state": "Live"}))).await;
     let live = service.reaches(State::Live).await;
-    let pid = compositor_process();
-    signal(pid, "STOP");
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    let pid = compositor_process(&stage.pods(&uid).await[0]);
+    send("STOP", pid);
     let frozen = service.until("not OnAir", |status| is(status, Kind::OnAir, "False", None)).await;
     assert!(!message(&frozen, Kind::OnAir).is_empty());
     // The kubelet's liveness probe kills what does not answer.
@@ -55,17 +56,11 @@ async fn on_air_is_false_while_program_stands_still() {
     service.is_gone().await;
 }
 
-fn signal(pid: u32, name: &str) {
-    let status =
-        std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill");
-    assert!(status.success());
-}
-
 /// A GitOps tool applies its manifest every few seconds; state, session and program stay the director's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gitops_manager_reverts_no_patch_of_the_director() {
     let stage = Stage::enter("gitops").await;
-    let service = stage.service("synced");
+    let service = stage.service("applied");
     let manifest = spec(Via::Compositor, &["lectern", "wide"], json!({}));
     service.apply(manifest.clone()).await;
     let (syncing, syncs) = (service.clone(), std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0)));
@@ -106,7 +101,7 @@ async fn a_gitops_manager_reverts_no_patch_of_the_director() {
 /// In a steady state nothing is written anywhere, and questions stay within Mux's limits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_steady_state_writes_nothing() {
-    let stage = Stage::enter("steady").await;
+    let stage = Stage::alone("steady").await;
     let service = stage.service("steady");
     service.apply(spec(Via::Compositor, &[], json!({"state": "Live"}))).await;
     service.reaches(State::Live).await;

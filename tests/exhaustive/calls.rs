@@ -101,8 +101,8 @@ pub fn perform(
             }
             return create_pod(world, name, *incarnation, broken);
         }
-        // A wrong boot document is not modelled.
-        Action::RenewBoot { .. } => {}
+        // Nothing is wrong with boot documents here, and nobody abandons anything.
+        Action::RenewBoot { .. } | Action::RecordAbandoned(_) => {}
         Action::KeepStreamKey(kept) => world.kept = slot(&kept.stream_id),
         Action::DeletePod(name) => delete_pod(world, name),
         Action::StartEgress { .. } => {

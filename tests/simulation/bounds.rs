@@ -17,6 +17,8 @@ pub const UNWANTED_SENDER: u64 = 75_000;
 pub const UNWANTED_POD: u64 = 90_000;
 /// For this long a room may be open for an object that does not want it. Devices that join again get a minute more.
 pub const UNWANTED_ROOM: u64 = 150_000;
+/// In seconds: of a list that is no older than that, nothing may be missed.
+pub const LIST_LAG: u32 = 30;
 /// For this long a second thing of a kind may exist when a provider's list lags longer than the grace time.
 pub const DUPLICATE: u64 = 30_000;
 /// For this long two senders may overlap.

@@ -268,7 +268,7 @@ impl Land {
     /// Makes a Secret with credentials.
     pub fn make_secret(&mut self, key: (&str, &str), pairs: &[(&str, &str)]) {
         let data = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let secret = crate::cluster::StoredSecret { data, owner: None };
+        let secret = crate::cluster::StoredSecret { data, ..Default::default() };
         let key = (key.0.to_owned(), key.1.to_owned());
         self.director.secrets.insert(key.clone(), secret.clone());
         self.cluster.secrets.insert(key, secret);

@@ -12,6 +12,9 @@ pub enum Site {
     PublishEvent,
     ReadSecret,
     ApplySecret,
+    ListSecrets,
+    DeleteSecret,
+    KeepRecord,
     GetPod,
     CreatePod,
     DeletePod,
@@ -51,13 +54,16 @@ pub enum Party {
 }
 
 impl Site {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::SetFinalizer,
         Self::WriteStatus,
         Self::WriteProgram,
         Self::PublishEvent,
         Self::ReadSecret,
         Self::ApplySecret,
+        Self::ListSecrets,
+        Self::DeleteSecret,
+        Self::KeepRecord,
         Self::GetPod,
         Self::CreatePod,
         Self::DeletePod,
@@ -93,6 +99,9 @@ impl Site {
             | Self::PublishEvent
             | Self::ReadSecret
             | Self::ApplySecret
+            | Self::ListSecrets
+            | Self::DeleteSecret
+            | Self::KeepRecord
             | Self::GetPod
             | Self::CreatePod
             | Self::DeletePod => Party::Kubernetes,
@@ -124,6 +133,7 @@ impl Site {
         !matches!(
             self,
             Self::ReadSecret
+                | Self::ListSecrets
                 | Self::GetPod
                 | Self::Whoami
                 | Self::ListStreams

@@ -1,5 +1,6 @@
 //! Good days.
 
+use crate::invariants::told;
 use crate::run::{JANE, Outcome, Stage, jane, simulate};
 use memorialstream_operator::api::spec::{State, Via};
 
@@ -34,8 +35,8 @@ fn a_service_goes_from_idle_to_live_to_its_deletion() {
         let outcome = good_day(1, via, true);
         assert!(
             outcome.violations.is_empty(),
-            "{via:?}: {:#?}\n{}",
-            outcome.violations,
+            "{via:?}: {}\n{}",
+            told(&outcome.violations),
             outcome.lines.join("\n")
         );
         println!("{via:?}: {} calls, {} s of virtual time", outcome.points, outcome.now / 1000);

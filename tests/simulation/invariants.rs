@@ -10,6 +10,7 @@ use memorialstream_operator::api::spec::State;
 use memorialstream_operator::providers::livekit::EgressStatus;
 use memorialstream_operator::service::pod::UID_LABEL;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,18 @@ pub struct Violation {
     pub at: u64,
     pub object: String,
     pub words: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, at, object, words, .. } = self;
+        write!(formatter, "{invariant:?} of {object} at {} s: {words}", at / 1000)
+    }
+}
+
+/// One a line.
+pub fn told(violations: &[Violation]) -> String {
+    violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What is kept between steps.
@@ -152,6 +165,10 @@ impl Land {
         let livekit = self.is_fair(Party::LiveKit);
         for uid in uids {
             let key = self.director.said[&uid].key.clone();
+            // What is left of it is named by a record.
+            if self.cluster.records.contains_key(&uid) && self.cluster.object(&uid).is_none() {
+                continue;
+            }
             let wanted = self.wanted(&uid);
             self.check_senders(&uid, &key, wanted, kubernetes && (mux || livekit));
             self.check_pods(&uid, &key, wanted, kubernetes);

@@ -69,6 +69,8 @@ pub struct LiveKitServer {
     pub slow: u64,
     /// It does not know StartEgress.
     pub too_old: bool,
+    /// Egresses that start never get any further.
+    pub stalls: bool,
 }
 
 impl LiveKitServer {
@@ -81,6 +83,7 @@ impl LiveKitServer {
             workers: vec![None; workers],
             slow: 0,
             too_old: false,
+            stalls: false,
         }
     }
 }
@@ -223,7 +226,7 @@ impl Land {
         let Some(record) = self.livekit[url].egresses.get(id).filter(|record| record.runs()).cloned() else {
             return;
         };
-        if record.status != EgressStatus::Starting {
+        if record.status != EgressStatus::Starting || self.livekit[url].stalls {
             return;
         }
         self.join(url, &record.room, id, Who::Egress);

@@ -2,7 +2,11 @@
 //! the compositor, LiveKit and Mux, on virtual time, from one seed.
 
 #[cfg(test)]
+mod bad_days;
+#[cfg(test)]
 mod bounds;
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
@@ -12,9 +16,13 @@ mod compositor;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod dice;
 #[cfg(test)]
 mod director;
+#[cfg(test)]
+mod doubts;
 #[cfg(test)]
 mod enumerate;
 #[cfg(test)]

@@ -76,9 +76,9 @@ impl Operator {
             allowed_endpoints: AllowedEndpoints::parse("*.mux.com,livekit.example,livekit-b.example")
                 .unwrap(),
         };
-        let in_use = CredentialsInUse::default();
+        let in_use = CredentialsInUse::new(SYSTEM.0);
         let (wake, woken) = mpsc::unbounded();
-        let life_cycle = Lane::LifeCycle(Arc::new(lifecycle::Context {
+        let context = Arc::new(lifecycle::Context {
             world: world.clone(),
             cluster_id: CLUSTER.into(),
             default_secret: default_secret.clone(),
@@ -88,7 +88,8 @@ impl Operator {
             wake,
             memories: Memories::default(),
             slugs: Slugs::default(),
-        }));
+        });
+        let life_cycle = Lane::LifeCycle(Arc::clone(&context));
         let fast = Lane::Program(Arc::new(program::Context {
             world,
             default_secret,
@@ -103,6 +104,11 @@ impl Operator {
             tokio::spawn(watch(process.clone(), news, woken, to_life_cycle, to_fast)),
             tokio::spawn(run(process.clone(), life_cycle, for_life_cycle)),
             tokio::spawn(run(process.clone(), fast, for_fast)),
+            tokio::spawn(async move {
+                // As in `run`, once the caches are filled.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::join!(lifecycle::keep_sweeping(&context), lifecycle::wake_on_rotation(&context));
+            }),
         ];
         Self { process, tasks }
     }
@@ -125,6 +131,8 @@ async fn watch(
 ) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    // Who is told when a pod is gone: as in `run`.
+    let mut owners: BTreeMap<Key, Option<String>> = BTreeMap::new();
     let first: Vec<Change> = {
         let land = process.universe.land();
         let mut caches = process.caches();
@@ -149,9 +157,16 @@ async fn watch(
                         drop((life_cycle.send(key.clone()), fast.send(key)));
                     }
                 }
-                Change::Object(_, None) | Change::Pod(_, None) => {}
-                Change::Pod(key, Some(pod)) => {
-                    let uid = owner(&pod);
+                Change::Object(_, None) => {}
+                Change::Pod(key, pod) => {
+                    let uid = match pod {
+                        Some(pod) => {
+                            let owner = owner(&pod);
+                            owners.insert(key.clone(), owner.clone());
+                            owner
+                        }
+                        None => owners.remove(&key).flatten(),
+                    };
                     let owned = process
                         .caches()
                         .objects

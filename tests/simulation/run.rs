@@ -313,6 +313,15 @@ impl Land {
             self.cluster.objects.get(key).filter(|one| one.metadata.uid.as_deref() == Some(uid))
         else {
             let kept = usize::from(said.retains);
+            // What a person abandoned is named by its record.
+            let named = self.cluster.records.get(uid).filter(|_| pods == 0).is_some_and(|record| {
+                record.contains_key("muxPassthrough")
+                    && (rooms == 0 || record.contains_key("liveKitRooms"))
+                    && (senders == 0 || record.contains_key("liveKitEgresses"))
+            });
+            if named {
+                return None;
+            }
             return (!said.deleted || rooms + pods + senders > 0 || streams > kept)
                 .then(|| format!("gone, and there are {counted}"));
         };

@@ -3,6 +3,7 @@
 use crate::cluster::Key;
 use crate::director::spec;
 use crate::faults::{Fault, Party, Site};
+use crate::invariants::told;
 use crate::land::Land;
 use crate::livekit::Who;
 use crate::run::{JANE, LIVEKIT, Stage, TOKEN, is_reached, jane, operators_account, simulate};
@@ -75,7 +76,7 @@ fn a_steady_state_does_nothing_and_says_nothing_new() {
             stage.settle(40).await;
             stage
         });
-        assert!(outcome.violations.is_empty(), "{state:?}: {:#?}", outcome.violations);
+        assert!(outcome.violations.is_empty(), "{state:?}: {}", told(&outcome.violations));
     }
 }
 
@@ -154,7 +155,7 @@ fn a_session_that_ended_is_refused_and_a_higher_one_goes_live() {
         stage.until(20_000, told).await.expect("it is told");
         stage.pass_time(20_000).await;
         assert_eq!(stage.status().state, Some(State::Ended));
-        assert_eq!(stage.land().senders(JANE), 0);
+        assert_eq!(stage.land().senders(JANE), 0, "senders in a session that has ended");
         let (_, _, message) = condition(&stage, ConditionType::ReadyToGoLive);
         assert!(message.contains("set spec.session to 2"), "{message}");
         stage.land().say(JANE, |spec| spec.session = Some(2));

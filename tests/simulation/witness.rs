@@ -1,5 +1,6 @@
 //! What is seen of each call as it leaves the operator: whether it is allowed at all.
 
+use crate::bounds;
 use crate::cluster::Key;
 use crate::director::uid_of_room;
 use crate::faults::Site;
@@ -7,6 +8,7 @@ use crate::invariants::Invariant;
 use crate::land::Land;
 use k8s_openapi::api::core::v1::Pod;
 use memorialstream_compositor_protocol::{ControlDocument, RtmpDestination};
+use memorialstream_operator::api::names::CREDENTIALS_COPY_LABEL;
 use memorialstream_operator::api::names::FINALIZER;
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamStatus};
@@ -68,7 +70,8 @@ impl Land {
 
     pub fn secret_is_written(&mut self, key: &Key, owner: Option<&str>) {
         let Some(existing) = self.cluster.secrets.get(key) else { return };
-        if existing.owner.is_none() || existing.owner.as_deref() != owner {
+        let copy = existing.owner.is_none() && existing.labels.contains(CREDENTIALS_COPY_LABEL);
+        if !copy && (existing.owner.is_none() || existing.owner.as_deref() != owner) {
             self.violated(Invariant::Foreign, &key.1, "a Secret of somebody else's is written over");
         }
     }
@@ -289,6 +292,15 @@ impl Land {
             let recorded = self.cluster.object(&uid).and_then(|object| object.status.clone()?.mux?.creating);
             if recorded.is_none() {
                 self.violated(Invariant::RecordFirst, &uid, "a stream is made that no record names");
+            }
+            // Where lists know of it in time, a stream whose create was not answered is found, and no second one made.
+            let environment = self.mux.get(token).map(|environment| &environment.model);
+            let knows =
+                environment.is_some_and(|model| model.settings().list_lag_seconds <= bounds::LIST_LAG);
+            let made = environment.into_iter().flat_map(|model| model.streams());
+            let made = made.filter(|one| !one.deleted && one.passthrough.as_deref() == Some(marker)).count();
+            if knows && made > 0 {
+                self.violated(Invariant::OneStream, &uid, format!("one more stream is made, beside {made}"));
             }
             let was_live = self.director.said.get(&uid).is_some_and(|said| said.was_live.is_some());
             if was_live && self.wanted(&uid) == State::Ended {

@@ -37,7 +37,11 @@ pub fn callbacks() -> Router<Arc<Simulator>> {
 /// connection of its own.
 async fn publish(State(simulator): State<Arc<Simulator>>, Form(callback): Form<Callback>) -> Response {
     let connection = format!("{:032x}", rand::random::<u128>());
-    match simulator.with(|model, now| model.publish(now, &callback.name, connection.clone())) {
+    let let_in = simulator.find(|model, now| match model.publish(now, &callback.name, connection.clone()) {
+        Err(PublishRefusal::UnknownKey) => None,
+        answer => Some(answer),
+    });
+    match let_in.unwrap_or(Err(PublishRefusal::UnknownKey)) {
         Ok(()) => (StatusCode::FOUND, [(header::LOCATION, connection)]).into_response(),
         Err(PublishRefusal::UnknownKey) => StatusCode::NOT_FOUND.into_response(),
         Err(PublishRefusal::Disabled) => StatusCode::FORBIDDEN.into_response(),
@@ -47,7 +51,7 @@ async fn publish(State(simulator): State<Arc<Simulator>>, Form(callback): Form<C
 
 async fn publish_done(State(simulator): State<Arc<Simulator>>, Form(callback): Form<Callback>) -> StatusCode {
     measure(&simulator, &callback.name);
-    simulator.with(|model, now| model.unpublish(now, &callback.name));
+    simulator.each(|model, now| model.unpublish(now, &callback.name));
     StatusCode::NO_CONTENT
 }
 
@@ -62,7 +66,7 @@ pub async fn follow(simulator: &Simulator, mut effects: UnboundedReceiver<Effect
                 None => return,
             },
             _ = look.tick() => {
-                for connection in simulator.with(|model, _| model.connections()) {
+                for connection in connections(simulator) {
                     measure(simulator, &connection);
                 }
             }
@@ -83,12 +87,17 @@ fn measure(simulator: &Simulator, connection: &str) {
         Ok(segments) => segments.duration(),
         Err(error) => return eprintln!("an encoder's HLS cannot be read: {error:#}"),
     };
-    simulator.with(|model, now| model.media(now, connection, total));
+    simulator.each(|model, now| model.media(now, connection, total));
+}
+
+/// Who is let in, in all environments.
+fn connections(simulator: &Simulator) -> Vec<String> {
+    simulator.each(|model, _| model.connections()).concat()
 }
 
 /// An encoder can go, or come, without the simulator being told: when nginx is killed, or the simulator is stopped.
 async fn compare_with_nginx(simulator: &Simulator, known: &mut BTreeMap<String, Instant>) {
-    let let_in = simulator.with(|model, _| model.connections());
+    let let_in = connections(simulator);
     known.retain(|connection, _| let_in.contains(connection));
     let publishing = match simulator.nginx.publishers().await {
         Ok(publishing) => publishing,
@@ -97,10 +106,10 @@ async fn compare_with_nginx(simulator: &Simulator, known: &mut BTreeMap<String, 
     for connection in let_in {
         let since = *known.entry(connection.clone()).or_insert_with(Instant::now);
         if since.elapsed() > SETTLES_IN && !publishing.contains(&connection) {
-            simulator.with(|model, now| model.unpublish(now, &connection));
+            simulator.each(|model, now| model.unpublish(now, &connection));
         }
     }
-    let let_in = simulator.with(|model, _| model.connections());
+    let let_in = connections(simulator);
     for stranger in publishing.iter().filter(|name| !let_in.contains(name)) {
         drop_encoder(simulator, stranger).await;
     }

@@ -35,7 +35,11 @@ async fn show(State(simulator): State<Arc<Simulator>>, Path(playlist): Path<Stri
 
 /// What a playback id shows, or the status of the answer instead.
 fn watch(simulator: &Simulator, id: &str) -> Result<Program, StatusCode> {
-    match simulator.with(|model, _| model.playback(id)) {
+    let found = simulator.find(|model, _| match model.playback(id) {
+        Playback::Unknown => None,
+        known => Some(known),
+    });
+    match found.unwrap_or(Playback::Unknown) {
         Playback::Plays(program) => Ok(program),
         nothing => Err(StatusCode::from_u16(nothing.status()).unwrap_or(StatusCode::NOT_FOUND)),
     }

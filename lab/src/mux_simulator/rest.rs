@@ -31,7 +31,8 @@ pub async fn answer(
         credentials: headers.get(header::AUTHORIZATION).and_then(basic),
         body: body.to_vec(),
     };
-    let answer = simulator.with(|model, now| model.request(now, &request));
+    let token = request.credentials.as_ref().map(|credentials| credentials.token_id.as_str());
+    let answer = simulator.with(token, |model, now| model.request(now, &request));
     tokio::time::sleep(answer.delay).await;
     respond(answer).await
 }

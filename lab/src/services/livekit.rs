@@ -57,7 +57,9 @@ fn egress_configuration(ports: &Ports, livekit: &LiveKit) -> String {
         "track_composite_cpu_cost",
         "track_cpu_cost",
     ];
-    let cost: BTreeMap<&str, f64> = kinds.into_iter().map(|kind| (kind, 0.5)).collect();
+    let mut cost: BTreeMap<&str, f64> = kinds.into_iter().map(|kind| (kind, 0.5)).collect();
+    // Of two or more egresses it would end one once the machine, whoever uses it, was at more than 95 % for 10 s.
+    cost.insert("max_cpu_utilization", 1.0);
     let document = json!({
         "api_key": livekit.api_key,
         "api_secret": livekit.api_secret.reveal(),

@@ -6,6 +6,7 @@ use crate::api::status::{OwnedByLifecycle, OwnedByProgram};
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::world::{KubernetesError, Objects};
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -137,6 +138,14 @@ impl Objects for KubernetesObjects {
         let own =
             serde_json::to_value(status).map_err(|error| KubernetesError::Refused(error.to_string()))?;
         gone_is_done(self.apply_status(object, PROGRAM_MANAGER, None, own).await)
+    }
+
+    async fn keep_record(&self, record: ConfigMap) -> Result<(), KubernetesError> {
+        let namespace = record.metadata.namespace.clone().unwrap_or_default();
+        let name = record.metadata.name.clone().unwrap_or_default();
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let parameters = PatchParams::apply(OPERATOR_MANAGER).force();
+        bounded(api.patch(&name, &parameters, &Patch::Apply(&record))).await.map(drop)
     }
 
     async fn last_manager(&self, object: &MemorialStream) -> Option<String> {

@@ -1,14 +1,14 @@
 //! Secrets.
 
-use super::bounded;
-use crate::api::names::OPERATOR_MANAGER;
+use super::{bounded, gone_is_done};
+use crate::api::names::{MANAGED_BY_LABEL, OPERATOR_MANAGER};
 use crate::providers::Secret;
 use crate::world::{KubernetesError, SecretData, Secrets};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +16,6 @@ use tokio::time::Instant;
 
 /// How long a Secret that was read is taken for granted.
 const FRESHNESS: Duration = Duration::from_secs(15);
-
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// What was read and when, by namespace and name.
 type Cache = HashMap<(String, String), (Instant, SecretData)>;
@@ -105,6 +103,20 @@ impl Secrets for KubernetesSecrets {
         self.cache().remove(&(namespace, name));
         Ok(())
     }
+
+    async fn secrets_with_label(&self, namespace: &str, label: &str) -> Result<Vec<String>, KubernetesError> {
+        let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), namespace);
+        let ours = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={OPERATOR_MANAGER},{label}"));
+        let found = bounded(api.list_metadata(&ours)).await?;
+        Ok(found.items.into_iter().filter_map(|secret| secret.metadata.name).collect())
+    }
+
+    async fn delete_secret(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
+        let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), namespace);
+        let deleted = gone_is_done(bounded(api.delete(name, &DeleteParams::default())).await);
+        self.cache().remove(&(namespace.to_owned(), name.to_owned()));
+        deleted
+    }
 }
 
 /// A Secret is ours by its controller, where it has one, else by who manages it.
@@ -114,7 +126,7 @@ fn check_owner(existing: &KubernetesSecret, ours: &KubernetesSecret) -> Result<(
         let owners = metadata.owner_references.iter().flatten();
         owners.into_iter().find(|owner| owner.controller == Some(true)).cloned()
     };
-    let managed = |metadata: &ObjectMeta| metadata.labels.as_ref()?.get(MANAGED_BY).cloned();
+    let managed = |metadata: &ObjectMeta| metadata.labels.as_ref()?.get(MANAGED_BY_LABEL).cloned();
     let (theirs, own) = (controller(there), controller(here));
     let same = match (&theirs, &own) {
         (Some(theirs), Some(own)) => theirs.uid == own.uid,
@@ -204,7 +216,8 @@ mod tests {
         let without_owner = |manager: Option<&str>| {
             let mut secret = ours("uid-1");
             secret.metadata.owner_references = None;
-            secret.metadata.labels = manager.map(|manager| [(MANAGED_BY.into(), manager.into())].into());
+            secret.metadata.labels =
+                manager.map(|manager| [(MANAGED_BY_LABEL.into(), manager.into())].into());
             secret
         };
         let copy = without_owner(Some("memorialstream-operator"));

@@ -87,6 +87,18 @@ impl MuxEnvironment {
         Arc::new(listed.answer.iter().filter(|stream| !outdated(stream)).cloned().collect())
     }
 
+    /// The streams of a list without those that are known to be gone: it may be older than that.
+    pub(super) fn still_there(&self, listed: &Arc<Vec<LiveStream>>) -> Arc<Vec<LiveStream>> {
+        let gone = |stream: &LiveStream| {
+            let known = self.streams.known(&stream.id).and_then(|known| known.question.last());
+            known.is_some_and(|last| last.answer.is_none())
+        };
+        if !listed.iter().any(gone) {
+            return Arc::clone(listed);
+        }
+        Arc::new(listed.iter().filter(|stream| !gone(stream)).cloned().collect())
+    }
+
     /// With what priority a stream is put to rest: one that mourners may see goes first, the rest waits behind creates.
     pub(super) fn stops(&self, id: &str) -> Priority {
         let listed = self.active.get().is_some_and(|list| list.answer.iter().any(|stream| stream.id == id));

@@ -219,7 +219,8 @@ impl world::Mux for Mux {
         let joined = self.joined(credentials).await?;
         let client = joined.client.clone().with_looks(Priority::Create);
         let ask = async move { client.live_streams().await };
-        Ok(joined.all.get(&joined.pulse, freshness, ask).await?.answer)
+        let listed = joined.all.get(&joined.pulse, freshness, ask).await?.answer;
+        Ok(joined.environment.still_there(&listed))
     }
 
     async fn stream(
@@ -255,11 +256,13 @@ impl world::Mux for Mux {
         &self,
         credentials: &MuxCredentials,
         new: &NewLiveStream,
+        awaited: bool,
     ) -> Result<LiveStream, ProviderError> {
         let joined = self.joined(credentials).await?;
         let (here, wanted) = (Arc::clone(&joined), new.clone());
+        let priority = if awaited { Priority::Start } else { Priority::Create };
         let deed = async move {
-            let made = here.client.create_live_stream(&wanted).await?;
+            let made = here.client.clone().with_creates(priority).create_live_stream(&wanted).await?;
             here.environment.stream(&made.id).question.set(Some(made.clone()));
             Ok(made)
         };

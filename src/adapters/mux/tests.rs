@@ -192,7 +192,8 @@ async fn in_a_slot<T, F: Future<Output = Result<T, ProviderError>>>(
 /// An Idle service: its stream is made and put to rest.
 async fn make(mux: &Mux, slots: &Semaphore, index: usize) -> String {
     let credentials = token("a");
-    let made = in_a_slot(slots, index, || async { mux.create_stream(&credentials, &new(index)).await }).await;
+    let made =
+        in_a_slot(slots, index, || async { mux.create_stream(&credentials, &new(index), false).await }).await;
     let look = || mux.stream(&credentials, &made.id, HOUR);
     assert_eq!(in_a_slot(slots, index, look).await.unwrap().status, LiveStreamStatus::Idle);
     in_a_slot(slots, index, || mux.disable_stream(&credentials, &made.id)).await;
@@ -339,6 +340,18 @@ async fn a_list_that_lags_does_not_bring_back_what_was_ended() {
     assert_eq!(mux.active_streams(&credentials, SECOND).await.unwrap().len(), 0);
     sleep(SECOND * 60).await;
     assert_eq!(mux.active_streams(&credentials, SECOND).await.unwrap().len(), 1, "Mux insists on it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_list_does_not_bring_back_what_was_deleted() {
+    let small = SmallMux::with_streams(2);
+    let mux = Mux::new(Arc::clone(&small) as Arc<dyn Transport>);
+    let credentials = token("a");
+    assert_eq!(mux.all_streams(&credentials, HOUR).await.unwrap().len(), 2);
+    mux.delete_stream(&credentials, "s0").await.unwrap();
+    let left = mux.all_streams(&credentials, HOUR).await.unwrap();
+    assert_eq!(left.iter().map(|stream| &*stream.id).collect::<Vec<_>>(), ["s1"]);
+    assert_eq!(small.requests("GET /video/v1/live-streams?"), 1, "nothing was asked anew for it");
 }
 
 #[tokio::test(start_paused = true)]

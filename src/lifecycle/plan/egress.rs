@@ -17,6 +17,9 @@ use std::time::Duration;
 /// How many egresses that were given up are remembered: a lost one stays in LiveKit's list for a day.
 const MOST_LOST: usize = 20;
 
+/// A start that has no answer by then is looked for in the list: the answer may be lost, which is known only after 90 s.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Whether LiveKit's record says that it works for this egress.
 pub(crate) fn runs(egress: &Egress) -> bool {
     matches!(egress.status, LiveKitStatus::Starting | LiveKitStatus::Active | LiveKitStatus::Ending)
@@ -53,9 +56,7 @@ impl Pass<'_> {
                 }
             }
         }
-        if self.observed.start != StartSeen::InFlight {
-            self.find_egress(&mut egress);
-        }
+        self.find_egress(&mut egress);
         self.note_egress(&mut egress);
         self.forget_lost(&mut egress);
         self.status.egress = Some(egress);
@@ -63,17 +64,20 @@ impl Pass<'_> {
 
     fn find_egress(&mut self, egress: &mut EgressStatus) {
         let (Some(intent), None) = (egress.starting.clone(), &egress.id) else { return };
+        let in_flight = self.observed.start == StartSeen::InFlight;
+        if in_flight && self.elapsed(&intent.since) < ANSWERS_WITHIN {
+            return;
+        }
         let Seen::Known(seen) = &self.observed.egresses else { return };
-        let found = seen
-            .iter()
-            .filter(|seen| runs(seen) && self.is_ours(seen) && !egress.lost.contains(&seen.id))
-            .min_by_key(|seen| seen.started_at);
+        let candidates = || seen.iter().filter(|seen| runs(seen) && !egress.lost.contains(&seen.id));
+        let found = candidates().filter(|seen| self.is_ours(seen)).min_by_key(|seen| seen.started_at);
+        let in_doubt = candidates().any(|seen| self.belongs_to_us(seen).is_none());
         if let Some(found) = found {
             let id = found.id.clone();
             self.event("EgressAdopted", format!("found egress {id} again"));
             egress.id = Some(id);
             egress.starting = None;
-        } else {
+        } else if !in_flight && !in_doubt {
             let grace = self.timings.egress_grace;
             egress.starting = self.after_absence(intent, grace);
         }
@@ -81,24 +85,27 @@ impl Pass<'_> {
 
     /// It sends our Program from our present room, and to our stream: whoever else records in the room keeps doing so.
     fn is_ours(&self, egress: &Egress) -> bool {
+        self.belongs_to_us(egress) == Some(true)
+    }
+
+    /// Absent where nobody knows yet: neither adopted nor stopped for that.
+    fn belongs_to_us(&self, egress: &Egress) -> Option<bool> {
         let room = self.status.room.as_ref();
         let same_room = room.and_then(|room| room.name.as_ref()).is_none_or(|name| *name == egress.room_name)
             && room
                 .and_then(|room| room.sid.as_ref())
                 .is_none_or(|sid| egress.room_id.is_empty() || *sid == egress.room_id);
         let program = egress.identity.as_deref().is_none_or(|identity| identity == PROGRAM_IDENTITY);
-        same_room && program && self.sends_to_us(egress) != Some(false)
+        if same_room && program { self.sends_to_us(egress) } else { Some(false) }
     }
 
-    /// Whether its destination is our stream with the present key; `None` where that is not known. One that runs and names
-    /// no address records into a file.
+    /// Whether its destination is our stream with the present key; absent where that is not known.
     fn sends_to_us(&self, egress: &Egress) -> Option<bool> {
-        let starting = egress.status == LiveKitStatus::Starting;
         if egress.redacted_urls.is_empty() {
-            return if starting { None } else { Some(false) };
+            // A recording to a file never has one.
+            return (egress.status != LiveKitStatus::Starting).then_some(false);
         }
-        let ours = redact(self.ingest()?.location().reveal());
-        Some(egress.redacted_urls.contains(&ours))
+        Some(egress.redacted_urls.contains(&redact(self.ingest()?.location().reveal())))
     }
 
     fn note_egress(&mut self, egress: &mut EgressStatus) {

@@ -1,5 +1,6 @@
 //! From what is wanted and what was seen to what is done next. Pure: no client, no clock, no `async`.
 
+mod abandon;
 mod compositor;
 mod egress;
 mod room;
@@ -8,6 +9,7 @@ mod stream;
 
 pub use room::room_may_return;
 pub use sender::ingest;
+pub(crate) use stream::latency_mode;
 
 use super::backoff::{Effect, Part, held};
 use super::look::may_be_visited;
@@ -19,6 +21,7 @@ use crate::api::status::StruckLimit;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::providers::mux::{LiveStreamUpdate, NewLiveStream};
 use crate::service::Identity;
+use crate::service::abandoned::Abandoned;
 use crate::service::credentials::Access;
 use crate::service::desired::{self, Desired, Why, broadcast_under_way, request_fingerprint, session};
 use crate::service::stream_key::KeptKey;
@@ -86,8 +89,10 @@ impl Default for Timings {
 pub enum Action {
     /// Nothing paid before this is in place.
     AddFinalizer,
-    /// Nothing of ours is left.
+    /// Nothing of ours is left, or a person abandoned it.
     RemoveFinalizer,
+    /// Write down what may be left.
+    RecordAbandoned(Box<Abandoned>),
     /// Not idempotent: its intent is written first.
     CreateStream(Box<NewLiveStream>),
     /// Accept ingest.
@@ -148,7 +153,9 @@ impl Action {
     pub fn effect(&self) -> Effect {
         match self {
             Self::AddFinalizer | Self::CreatePod { .. } | Self::RenewBoot { .. } => Effect::making(Part::Pod),
-            Self::RemoveFinalizer | Self::DeletePod(_) => Effect::ending(Part::Pod),
+            Self::RemoveFinalizer | Self::RecordAbandoned(_) | Self::DeletePod(_) => {
+                Effect::ending(Part::Pod)
+            }
             Self::CreateStream(_) | Self::EnableStream(_) | Self::UpdateStream(..) => {
                 Effect::making(Part::Stream)
             }
@@ -265,9 +272,13 @@ impl Pass<'_> {
             self.actions.push(Action::RemoveFinalizer);
             return;
         }
-        if (self.observed.slug_holder.is_some() && !deleting)
-            || matches!(self.observed.access, Access::Unusable(_))
-        {
+        if matches!(self.observed.access, Access::Unusable(_)) {
+            if deleting {
+                self.abandon();
+            }
+            return;
+        }
+        if self.observed.slug_holder.is_some() && !deleting {
             return;
         }
         self.keep_time();
@@ -320,8 +331,11 @@ impl Pass<'_> {
         self.rest_stream();
         if self.remove_compositor() {
             let rooms_gone = self.remove_rooms();
-            if self.deleting() && rooms_gone {
-                self.finish_deletion();
+            if self.deleting() {
+                if rooms_gone {
+                    self.finish_deletion();
+                }
+                self.abandon();
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The Mux live stream: found or created once, enabled while it is needed, at rest otherwise.
 
 use super::{Action, Pass};
+use crate::api::MemorialStreamSpec;
 use crate::api::spec::{LatencyMode, State};
 use crate::api::status::{CreateIntent, MuxStatus};
 use crate::lifecycle::backoff::{Effect, Part, held};
@@ -97,9 +98,15 @@ impl Pass<'_> {
 
     /// A second stream with our marker is never used; it goes, unless somebody is sending to it.
     fn remove_surplus_streams(&mut self, mux: &MuxStatus) {
+        if held(&self.observed.backoffs, Effect::ending(Part::Stream)) {
+            return;
+        }
         for surplus in self.observed.marked.known().into_iter().flatten() {
-            if mux.stream_id.as_ref() != Some(&surplus.id) && surplus.status != LiveStreamStatus::Active {
-                self.act(Action::DeleteStream(surplus.id.clone()));
+            let id = &surplus.id;
+            if mux.stream_id.as_ref() != Some(id) && surplus.status != LiveStreamStatus::Active {
+                let message = format!("Mux live stream {id} is a second one for this object; it is deleted");
+                self.warn("MuxStreamSurplus", message);
+                self.actions.push(Action::DeleteStream(id.clone()));
             }
         }
     }
@@ -179,16 +186,21 @@ impl Pass<'_> {
         let marker = self.identity.marker(&self.observed.cluster_id);
         NewLiveStream {
             passthrough: marker,
-            latency_mode: match settings.latency_mode.unwrap_or_default() {
-                LatencyMode::Standard => mux::LatencyMode::Standard,
-                LatencyMode::Reduced => mux::LatencyMode::Reduced,
-                LatencyMode::Low => mux::LatencyMode::Low,
-            },
+            latency_mode: latency_mode(&self.object.spec),
             reconnect_window_seconds: settings
                 .reconnect_window_seconds
                 .and_then(|seconds| u32::try_from(seconds).ok())
                 .unwrap_or(120),
             test: settings.test.unwrap_or(false),
         }
+    }
+}
+
+/// What the spec asks for, in Mux's words.
+pub(crate) fn latency_mode(spec: &MemorialStreamSpec) -> mux::LatencyMode {
+    match spec.mux.as_ref().and_then(|mux| mux.latency_mode).unwrap_or_default() {
+        LatencyMode::Standard => mux::LatencyMode::Standard,
+        LatencyMode::Reduced => mux::LatencyMode::Reduced,
+        LatencyMode::Low => mux::LatencyMode::Low,
     }
 }

@@ -5,7 +5,9 @@ use crate::api::Reason;
 use crate::api::conditions::{Statement, Truth, find};
 use crate::api::spec::{LatencyMode, State, Via};
 use crate::lifecycle::backoff::Part;
+use crate::lifecycle::in_flight::StartSeen;
 use crate::lifecycle::observed::Seen;
+use crate::lifecycle::plan::Action;
 use crate::lifecycle::witnesses::{Testimony, Witnesses};
 use crate::providers::mux::LiveStreamStatus;
 use crate::service::desired::{self, broadcast_under_way};
@@ -34,6 +36,11 @@ impl View<'_> {
         if testimony == Testimony::For {
             return Statement::new(kind, true, Reason::Active, "");
         }
+        if self.start_is_searched_for() {
+            let message = "the answer to the start of the egress was lost; it is being searched for, and a new one starts \
+                           once it is surely not there";
+            return no(Reason::Searching, message.into());
+        }
         if let Some(backoff) = self.backoff(kind, Part::Sender) {
             return backoff;
         }
@@ -59,6 +66,13 @@ impl View<'_> {
             (_, Some(error)) => no(Reason::Connecting, format!("the sender does not reach Mux: {error}")),
             _ => no(Reason::Starting, "the sender to Mux is starting".into()),
         }
+    }
+
+    /// A start was sent, or was about to be, by a call that is over, and nobody knows what came of it.
+    fn start_is_searched_for(&self) -> bool {
+        let open = self.status.egress.as_ref().is_some_and(|egress| egress.starting.is_some());
+        let begins = self.plan.actions.iter().any(|action| matches!(action, Action::StartEgress { .. }));
+        open && !begins && self.observed.start != StartSeen::InFlight
     }
 
     pub(super) fn on_air(&self, now: Timestamp) -> Statement {

@@ -4,7 +4,7 @@ use super::{Kind, View};
 use crate::api::Reason;
 use crate::api::conditions::{Statement, is_true};
 use crate::lifecycle::backoff::Part;
-use crate::lifecycle::observed::Seen;
+use crate::lifecycle::observed::{Observed, Seen};
 use crate::lifecycle::plan::Action;
 use crate::providers::mux::LiveStreamStatus;
 use crate::providers::{ErrorClass, ProviderError};
@@ -16,33 +16,36 @@ use crate::world::CompositorError;
 impl View<'_> {
     pub(super) fn credentials(&self) -> Statement {
         let kind = Kind::CredentialsValid;
-        let refused = |error: &ProviderError| {
-            Statement::new(kind, false, Reason::CredentialsRefused, error.message.clone())
-        };
         if let Some(SetAside { reason, message }) = &self.observed.set_aside {
-            let message =
-                format!("{message}; until then the credentials that worked before go on being used");
+            let message = match self.refused_credentials() {
+                None => format!("{message}; until then the credentials that worked before go on being used"),
+                Some(_) => format!("{message}; those that worked before are refused as well"),
+            };
             return Statement::new(kind, false, *reason, message);
         }
         match &self.observed.access {
             Access::Unusable(SetAside { reason, message }) => {
                 Statement::new(kind, false, *reason, message.clone())
             }
-            Access::Failed(error) if error.class == ErrorClass::Credentials => refused(error),
-            Access::Failed(error) => Self::unanswered(kind, error),
-            Access::Granted { .. } => {
-                let errors = [
-                    self.observed.stream.error(),
-                    self.observed.rooms.error(),
-                    self.observed.egresses.error(),
-                ];
-                let credentials = |error: &&ProviderError| error.class == ErrorClass::Credentials;
-                match errors.into_iter().flatten().find(credentials) {
-                    Some(error) => refused(error),
-                    None => Statement::new(kind, true, Reason::Accepted, ""),
+            access => match (self.refused_credentials(), access) {
+                (Some(error), _) => {
+                    Statement::new(kind, false, Reason::CredentialsRefused, error.message.clone())
                 }
-            }
+                (None, Access::Failed(error)) => Self::unanswered(kind, error),
+                (None, _) => Statement::new(kind, true, Reason::Accepted, ""),
+            },
         }
+    }
+
+    /// Where a provider refused the credentials of this pass.
+    fn refused_credentials(&self) -> Option<&ProviderError> {
+        let access = match &self.observed.access {
+            Access::Failed(error) => Some(error),
+            Access::Granted { .. } | Access::Unusable(_) => None,
+        };
+        let Observed { stream, rooms, egresses, .. } = self.observed;
+        let errors = [access, stream.error(), rooms.error(), egresses.error()];
+        errors.into_iter().flatten().find(|error| error.class == ErrorClass::Credentials)
     }
 
     pub(super) fn stream(&self) -> Statement {

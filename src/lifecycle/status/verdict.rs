@@ -4,7 +4,8 @@ use super::{Kind, View, worst};
 use crate::api::Reason;
 use crate::api::conditions::{Statement, Truth};
 use crate::api::spec::State;
-use crate::lifecycle::plan::paused;
+use crate::lifecycle::observed::Seen;
+use crate::lifecycle::plan::{latency_mode, paused};
 use crate::service::desired::{Why, broadcast_under_way, session};
 use crate::service::pod::settings_fingerprint;
 use memorialstream_compositor_protocol::SourceState;
@@ -136,6 +137,11 @@ impl View<'_> {
         let asked = self.object.spec.egress.as_ref().and_then(|egress| egress.via).unwrap_or_default();
         if asked != self.via() {
             waiting.push("spec.egress");
+        }
+        if let Seen::Known(Some(stream)) = &self.observed.stream
+            && stream.latency_mode != latency_mode(&self.object.spec)
+        {
+            waiting.push("spec.mux.latencyMode");
         }
         if waiting.is_empty() {
             return String::new();

@@ -14,12 +14,17 @@ use prost::Message;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server tries for up to 15 s to reach an egress worker.
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// A worker that does not answer in this time is not there.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
+/// A list of egresses that has more pages than this is not LiveKit's.
+const MOST_PAGES: usize = 100;
+/// Bytes of a whole list.
+const LONGEST_LIST: usize = 64 * 1024 * 1024;
 /// The server tries for more than a minute to start an egress; giving up earlier does not undo it.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -108,13 +113,27 @@ impl LiveKitClient {
         self.twirp.call(Call { service: "Egress", method, request, grants, timeout }).await
     }
 
+    /// All pages: self-hosted LiveKit answers with one, its cloud may name a next one. Half a list is none.
     async fn list_egress(
         &self,
-        request: proto::ListEgressRequest,
+        mut request: proto::ListEgressRequest,
     ) -> std::result::Result<Vec<Egress>, Failure> {
-        let listed: proto::ListEgressResponse =
-            self.egress_service("ListEgress", &request, EGRESS_TIMEOUT).await?;
-        Ok(listed.items.into_iter().map(Egress::from).collect())
+        let begun = Instant::now();
+        let (mut all, mut length) = (Vec::new(), 0);
+        for _ in 0..MOST_PAGES {
+            let left = EGRESS_TIMEOUT.saturating_sub(begun.elapsed());
+            let listed: proto::ListEgressResponse = self.egress_service("ListEgress", &request, left).await?;
+            length += listed.encoded_len();
+            if length > LONGEST_LIST {
+                break;
+            }
+            all.extend(listed.items.into_iter().map(Egress::from));
+            match listed.next_page_token.filter(|next| !next.token.is_empty()) {
+                None => return Ok(all),
+                next => request.page_token = next,
+            }
+        }
+        Err(Failure::NotLiveKit)
     }
 }
 
@@ -234,4 +253,79 @@ impl LiveKitApi for LiveKitClient {
 /// Classes the failure of a call that may be repeated.
 fn safe(operation: &'static str) -> impl Fn(Failure) -> ProviderError {
     move |failure| classify(operation, Repeat::Safe, &failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::ErrorClass;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A LiveKit that answers each `ListEgress` so, and what it was asked.
+    async fn server(
+        answer: impl Fn(usize) -> proto::ListEgressResponse + Send + 'static,
+    ) -> (LiveKitClient, Arc<Mutex<Vec<proto::ListEgressRequest>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(connection.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap().to_lowercase();
+                let length = head.split("content-length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+                let mut body = vec![0; length.parse().unwrap()];
+                connection.read_exact(&mut body).await.unwrap();
+                let number = {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(proto::ListEgressRequest::decode(body.as_slice()).unwrap());
+                    seen.len()
+                };
+                let body = answer(number).encode_to_vec();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                connection.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+            }
+        });
+        let api_secret = Secret::new("a-secret-of-thirty-two-characters");
+        let credentials = LiveKitCredentials { url, api_key: "key".into(), api_secret };
+        (LiveKitClient::new(&credentials).unwrap(), asked)
+    }
+
+    fn page(number: usize, next: Option<&str>) -> proto::ListEgressResponse {
+        let items = vec![proto::EgressInfo { egress_id: format!("EG_{number}"), ..Default::default() }];
+        let next_page_token = next.map(|token| proto::TokenPagination { token: token.into() });
+        proto::ListEgressResponse { items, next_page_token }
+    }
+
+    #[tokio::test]
+    async fn a_list_of_egresses_is_read_to_its_last_page() {
+        let (client, asked) = server(|number| match number {
+            1 => page(1, Some("two")),
+            2 => page(2, Some("three")),
+            _ => page(3, Some("")),
+        })
+        .await;
+        let ids: Vec<String> =
+            client.egresses(None, true).await.unwrap().into_iter().map(|egress| egress.id).collect();
+        assert_eq!(ids, ["EG_1", "EG_2", "EG_3"]);
+        let asked = asked.lock().unwrap();
+        let tokens: Vec<Option<&str>> =
+            asked.iter().map(|one| one.page_token.as_ref().map(|page| &*page.token)).collect();
+        assert_eq!(tokens, [None, Some("two"), Some("three")]);
+        assert!(asked.iter().all(|one| one.active), "each page is asked for as the first was");
+    }
+
+    #[tokio::test]
+    async fn a_list_of_egresses_without_end_is_given_up() {
+        let (client, asked) = server(|number| page(number, Some("and so on"))).await;
+        let error = client.egresses(None, true).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Credentials);
+        assert_eq!(asked.lock().unwrap().len(), MOST_PAGES);
+    }
 }

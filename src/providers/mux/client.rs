@@ -33,6 +33,7 @@ const LONGEST_LIST: usize = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub struct MuxClient {
     http: Http,
+    creates: Priority,
     looks: Priority,
     stops: Priority,
 }
@@ -48,7 +49,7 @@ impl MuxClient {
         transport: Arc<dyn Transport>,
     ) -> Result<Self> {
         let http = Http::new(credentials, limiter, transport)?;
-        Ok(Self { http, looks: Priority::Look, stops: Priority::Stop })
+        Ok(Self { http, creates: Priority::Create, looks: Priority::Look, stops: Priority::Stop })
     }
 
     /// What holds it back.
@@ -65,6 +66,12 @@ impl MuxClient {
     /// The same client, whose requests that make or change something wait no longer than this for their turn.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.http.patience = patience;
+        self
+    }
+
+    /// The same client, whose creates go with this priority instead of [`Priority::Create`].
+    pub fn with_creates(mut self, priority: Priority) -> Self {
+        self.creates = priority;
         self
     }
 
@@ -95,7 +102,7 @@ impl MuxClient {
             path: &LIVE_STREAMS,
             query: &[],
             body: Some(new.body()),
-            priority: Priority::Create,
+            priority: self.creates,
             who: Some(format!("{operation} {}", new.passthrough)),
         };
         let answer = self.http.send(&request).await.map_err(not_permitted)?;

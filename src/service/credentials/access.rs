@@ -1,12 +1,13 @@
 //! Which credentials a pass uses, and whose Mux says they are. What was made with some is kept and ended with them, though
 //! the Secret is gone meanwhile or belongs to another account: nothing paid may run on because nobody can sign in.
 
-use super::{Credentials, CredentialsError, CredentialsInUse, DefaultSecret};
+use super::{Credentials, CredentialsError, CredentialsInUse, DefaultSecret, secret_of};
 use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
-use crate::providers::ProviderError;
 use crate::providers::mux::Environment;
+use crate::providers::{ErrorClass, ProviderError};
 use crate::service::Identity;
 use crate::world::{KubernetesError, Secrets, World};
+use std::time::Duration;
 
 /// Who the providers think we are.
 #[derive(Clone, Debug)]
@@ -47,28 +48,84 @@ pub struct SignedIn {
     pub credentials: Option<Credentials>,
 }
 
-/// Reads the Secret; where it cannot be used, the credentials that worked last serve instead.
+impl SignedIn {
+    fn unusable(problem: SetAside) -> Self {
+        Self { access: Access::Unusable(problem), set_aside: None, credentials: None }
+    }
+}
+
+/// Reads the Secret; where it cannot be used, or a provider refuses what stands in it, the credentials that worked last
+/// serve instead. `rooms`: how fresh LiveKit's word on a changed key must be.
 pub async fn sign_in(
     world: &World,
     in_use: &CredentialsInUse,
     default_secret: &DefaultSecret,
     identity: &Identity,
     object: &MemorialStream,
+    rooms: Duration,
 ) -> SignedIn {
     let nothing = MemorialStreamStatus::default();
     let status = object.status.as_ref().unwrap_or(&nothing);
-    let (access, credentials) = match read_usable(world.secrets.as_ref(), object, default_secret).await {
-        Ok(fresh) => (self::access(world, &fresh, status).await, Some(fresh)),
-        Err(problem) => (Access::Unusable(problem), None),
-    };
-    match (access, in_use.of(identity)) {
-        (Access::Unusable(problem), Some(before)) => SignedIn {
-            access: self::access(world, &before, status).await,
-            set_aside: Some(problem),
-            credentials: Some(before),
+    let secrets = world.secrets.as_ref();
+    let before = in_use.of(secrets, default_secret, identity, object).await;
+    let (chosen, set_aside) = match (read(secrets, object, default_secret).await, before) {
+        (Ok(fresh), Some(before)) if fresh != before => {
+            let place = secret_of(object, default_secret);
+            replace(world, status, place, fresh, before, rooms).await
+        }
+        (Ok(fresh), _) => match elsewhere(&fresh, status) {
+            None => (fresh, None),
+            Some(problem) => return SignedIn::unusable(problem),
         },
-        (access, _) => SignedIn { access, set_aside: None, credentials },
+        (Err(problem), Some(before)) => (before, Some(problem)),
+        (Err(problem), None) => return SignedIn::unusable(problem),
+    };
+    let access = access(world, &chosen, status).await;
+    SignedIn { access, set_aside, credentials: Some(chosen) }
+}
+
+/// Which of two credentials serve, for each provider by itself, and why the newer do not. What a provider refuses, or what
+/// leads elsewhere than to what exists, is set aside; where it does not say, what worked goes on working.
+async fn replace(
+    world: &World,
+    status: &MemorialStreamStatus,
+    (namespace, name): (&str, &str),
+    fresh: Credentials,
+    before: Credentials,
+    rooms: Duration,
+) -> (Credentials, Option<SetAside>) {
+    let refused = |error: ProviderError| {
+        let message = format!("Secret {namespace}/{name}: {}", error.message);
+        (error.class == ErrorClass::Credentials)
+            .then_some(SetAside { reason: Reason::CredentialsRefused, message })
+    };
+    let mut set_aside = None;
+    let mut chosen = fresh;
+    if (&chosen.mux, &chosen.rtmp_url, &chosen.playback_base_url)
+        != (&before.mux, &before.rtmp_url, &before.playback_base_url)
+    {
+        let problem = match access(world, &chosen, status).await {
+            Access::Granted { .. } => None,
+            Access::Unusable(problem) => Some(Some(problem)),
+            Access::Failed(error) => Some(refused(error)),
+        };
+        if let Some(problem) = problem {
+            let Credentials { mux, rtmp_url, playback_base_url, .. } = before.clone();
+            chosen = Credentials { mux, rtmp_url, playback_base_url, ..chosen };
+            set_aside = problem;
+        }
     }
+    if chosen.livekit != before.livekit {
+        let problem = match elsewhere(&chosen, status) {
+            Some(problem) => Some(Some(problem)),
+            None => world.livekit.rooms(&chosen.livekit, rooms).await.err().map(refused),
+        };
+        if let Some(problem) = problem {
+            chosen.livekit = before.livekit;
+            set_aside = set_aside.or(problem);
+        }
+    }
+    (chosen, set_aside)
 }
 
 /// Reads the credentials of `object`, unless they lead to another LiveKit than the one that its room is open on.
@@ -80,22 +137,34 @@ pub async fn read_usable(
     object: &MemorialStream,
     default_secret: &DefaultSecret,
 ) -> Result<Credentials, SetAside> {
-    let credentials = super::read(secrets, object, default_secret)
-        .await
-        .map_err(|error| SetAside { reason: reason(&error), message: error.to_string() })?;
-    let room = object.status.as_ref().and_then(|status| status.room.as_ref());
-    let elsewhere = room.and_then(|room| room.url.as_ref()).filter(|url| **url != credentials.livekit.url);
-    match elsewhere {
+    let credentials = read(secrets, object, default_secret).await?;
+    match object.status.as_ref().and_then(|status| elsewhere(&credentials, status)) {
         None => Ok(credentials),
-        Some(url) => Err(SetAside {
-            reason: Reason::LiveKitChanged,
-            message: format!(
-                "LIVEKIT_URL is {} now, and the room of this service is open at {url}; put {url} back \
-                 until the service has ended",
-                credentials.livekit.url
-            ),
-        }),
+        Some(problem) => Err(problem),
     }
+}
+
+async fn read(
+    secrets: &dyn Secrets,
+    object: &MemorialStream,
+    default_secret: &DefaultSecret,
+) -> Result<Credentials, SetAside> {
+    let read = super::read(secrets, object, default_secret).await;
+    read.map_err(|error| SetAside { reason: reason(&error), message: error.to_string() })
+}
+
+/// What is wrong where the room is open on another LiveKit.
+fn elsewhere(credentials: &Credentials, status: &MemorialStreamStatus) -> Option<SetAside> {
+    let open = status.room.as_ref().and_then(|room| room.url.as_ref());
+    let url = open.filter(|url| **url != credentials.livekit.url)?;
+    Some(SetAside {
+        reason: Reason::LiveKitChanged,
+        message: format!(
+            "LIVEKIT_URL is {} now, and the room of this service is open at {url}; put {url} back until the service has \
+             ended",
+            credentials.livekit.url
+        ),
+    })
 }
 
 fn reason(error: &CredentialsError) -> Reason {

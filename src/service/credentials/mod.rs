@@ -21,7 +21,7 @@ const MUX_RTMP_URL: &str = "rtmps://global-live.mux.com:443/app";
 const MUX_PLAYBACK_BASE_URL: &str = "https://stream.mux.com";
 
 /// Credentials and addresses of both providers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     /// Mux's API.
     pub mux: MuxCredentials,
@@ -77,6 +77,14 @@ pub enum CredentialsError {
     Kubernetes(#[from] KubernetesError),
 }
 
+/// Namespace and name of the Secret with the credentials of `object`.
+pub fn secret_of<'a>(object: &'a MemorialStream, default: &'a DefaultSecret) -> (&'a str, &'a str) {
+    match object.spec.credentials_secret_ref.as_ref() {
+        Some(own) => (object.metadata.namespace.as_deref().unwrap_or_default(), &own.name),
+        None => (&default.namespace, &default.name),
+    }
+}
+
 /// Reads the credentials of `object`.
 ///
 /// # Errors
@@ -87,23 +95,35 @@ pub async fn read(
     default: &DefaultSecret,
 ) -> Result<Credentials, CredentialsError> {
     let own = object.spec.credentials_secret_ref.as_ref();
-    let namespace = match own {
-        Some(_) => object.metadata.namespace.as_deref().unwrap_or_default(),
-        None => &default.namespace,
-    };
-    let name = own.map_or(default.name.as_str(), |own| own.name.as_str());
+    let (namespace, name) = secret_of(object, default);
     let place = format!("{namespace}/{name}");
     let Some(data) = secrets.secret(namespace, name).await? else {
         return Err(CredentialsError::SecretNotFound(place));
     };
-    // The operator's own Secret is read only where the list alone does not allow it.
-    if own.is_some() && default.allowed_endpoints.refused(&data, None).is_some() {
-        let installation = secrets.secret(&default.namespace, &default.name).await?;
-        if let Some((key, host)) = default.allowed_endpoints.refused(&data, installation.as_ref()) {
-            return Err(CredentialsError::EndpointNotAllowed { secret: place, key, host });
-        }
+    if own.is_some() {
+        check_endpoints(secrets, default, &place, &data).await?;
     }
     parse(&place, &data)
+}
+
+/// What a tenant wrote leads only where the installation allows it.
+async fn check_endpoints(
+    secrets: &dyn Secrets,
+    default: &DefaultSecret,
+    place: &str,
+    data: &SecretData,
+) -> Result<(), CredentialsError> {
+    // The operator's own Secret is read only where the list alone does not allow it.
+    if default.allowed_endpoints.refused(data, None).is_none() {
+        return Ok(());
+    }
+    let installation = secrets.secret(&default.namespace, &default.name).await?;
+    match default.allowed_endpoints.refused(data, installation.as_ref()) {
+        None => Ok(()),
+        Some((key, host)) => {
+            Err(CredentialsError::EndpointNotAllowed { secret: place.to_owned(), key, host })
+        }
+    }
 }
 
 fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError> {
@@ -129,6 +149,22 @@ fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError
         playback_base_url: or("MUX_PLAYBACK_BASE_URL", MUX_PLAYBACK_BASE_URL),
         livekit: LiveKitCredentials { url: livekit_url, api_key, api_secret: Secret::new(api_secret) },
     })
+}
+
+/// What [`parse`] reads.
+fn contents(credentials: &Credentials) -> SecretData {
+    let Credentials { mux, rtmp_url, playback_base_url, livekit } = credentials;
+    let pairs: [(&str, &str); 8] = [
+        ("LIVEKIT_URL", &livekit.url),
+        ("LIVEKIT_API_KEY", &livekit.api_key),
+        ("LIVEKIT_API_SECRET", livekit.api_secret.reveal()),
+        ("MUX_TOKEN_ID", &mux.token_id),
+        ("MUX_TOKEN_SECRET", mux.token_secret.reveal()),
+        ("MUX_BASE_URL", &mux.base_url),
+        ("MUX_RTMP_URL", rtmp_url),
+        ("MUX_PLAYBACK_BASE_URL", playback_base_url),
+    ];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), Secret::new(value))).collect()
 }
 
 #[cfg(test)]
@@ -165,5 +201,6 @@ mod tests {
         assert_eq!(credentials.livekit.api_secret.reveal(), "hidden-1");
         assert_eq!(credentials.mux.base_url, MUX_BASE_URL);
         assert!(!format!("{credentials:?}").contains("hidden"));
+        assert_eq!(parse("copy", &contents(&credentials)).unwrap(), credentials);
     }
 }

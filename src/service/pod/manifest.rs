@@ -1,6 +1,7 @@
 //! What a compositor looks like in Kubernetes: one Secret and one Pod. Pure.
 
 use crate::api::MemorialStream;
+use crate::api::names::{MANAGED_BY_LABEL, OPERATOR_MANAGER};
 use crate::api::spec::{MemorialStreamSpec, Video};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
@@ -223,7 +224,7 @@ pub fn object_metadata(object: &MemorialStream, name: String) -> ObjectMeta {
         namespace: object.metadata.namespace.clone(),
         labels: Some(BTreeMap::from([
             ("app.kubernetes.io/name".to_owned(), "memorialstream-compositor".to_owned()),
-            ("app.kubernetes.io/managed-by".to_owned(), "memorialstream-operator".to_owned()),
+            (MANAGED_BY_LABEL.to_owned(), OPERATOR_MANAGER.to_owned()),
             (UID_LABEL.to_owned(), uid),
         ])),
         owner_references: object.controller_owner_ref(&()).map(|owner: OwnerReference| vec![owner]),

@@ -1,31 +1,36 @@
 //! What the tests share: the running lab's API server, with the CRD installed.
 
 pub mod gitops;
+pub mod hostile;
 pub mod operator;
 pub mod other_environment;
 pub mod prometheus;
 pub mod secrets;
 pub mod service;
 pub mod stage;
+pub mod turn;
 pub mod wait;
+pub mod watching;
 
 pub use service::{is, message};
-pub use stage::{Stage, spec, turn};
+pub use stage::{Stage, spec};
+pub use turn::Turn;
 pub use wait::{eventually, holds};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::DynamicObject;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use memorialstream_lab::LabDescription;
 use memorialstream_lab::installation::{NAMESPACE, RELEASE, SECRETS_ROLE};
+use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::api::crd::custom_resource_definition;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Once;
+use tokio::sync::OnceCell;
 
 /// As whom compositor pods run.
 const POD_USER: u32 = 65532;
@@ -47,11 +52,13 @@ pub async fn client() -> Client {
     let config =
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("config");
     let client = Client::try_from(config).expect("client");
-    install_definition(&client).await;
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    INSTALLED.get_or_init(|| install_definition(&client)).await;
     client
 }
 
-async fn install_definition(client: &Client) {
+/// Installs the CRD as it is in this tree.
+pub async fn install_definition(client: &Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let definition = custom_resource_definition();
     let name = definition.metadata.name.clone().expect("the CRD has a name");
@@ -62,15 +69,20 @@ async fn install_definition(client: &Client) {
     kube::runtime::wait::await_condition(api, &name, established).await.expect("the CRD is established");
 }
 
-/// A new namespace that begins with `prefix`.
+/// A new namespace that begins with `prefix`, where the operator may use Secrets.
 pub async fn namespace(client: &Client, prefix: &str) -> String {
+    let name = namespace_without_opt_in(client, prefix).await;
+    opt_in(client, &name).await;
+    name
+}
+
+/// A new namespace as anybody makes one.
+pub async fn namespace_without_opt_in(client: &Client, prefix: &str) -> String {
     let api: Api<Namespace> = Api::all(client.clone());
     let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
     let made = api.create(&PostParams::default(), &namespace).await.expect("make a namespace");
-    let name = made.metadata.name.expect("a namespace has a name");
-    opt_in(client, &name).await;
-    name
+    made.metadata.name.expect("a namespace has a name")
 }
 
 /// Lets the operator use Secrets there, as its people would.
@@ -91,6 +103,11 @@ pub async fn delete_namespace(name: &str) {
     api.delete(name, &DeleteParams::default()).await.expect("delete the namespace");
 }
 
+/// MemorialStreams, whatever is wrong with them.
+pub fn resource() -> ApiResource {
+    ApiResource::erase::<MemorialStream>(&())
+}
+
 /// A MemorialStream as people would send it, whatever is wrong with it.
 pub fn manifest(name: &str, spec: Value) -> DynamicObject {
     let document = json!({
@@ -99,18 +116,28 @@ pub fn manifest(name: &str, spec: Value) -> DynamicObject {
     serde_json::from_value(document).expect("a manifest is an object")
 }
 
-/// The one compositor of this test's turn, a process of the node.
-pub fn compositor_process() -> u32 {
-    let is_compositor = |pid: &u32| {
+/// Sends a signal by its name to a process of the lab.
+pub fn send(signal: &str, pid: u32) {
+    let status =
+        std::process::Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill");
+    assert!(status.success(), "SIG{signal} to {pid}");
+}
+
+/// The compositor of a pod, a process of the node.
+pub fn compositor_process(pod: &Pod) -> u32 {
+    let uid = pod.metadata.uid.as_deref().expect("a pod has a UID");
+    let is_ours = |pid: &u32| {
         let owner = std::fs::metadata(format!("/proc/{pid}")).map(|process| process.uid()).ok();
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let program = words.split(|byte| *byte == 0).next().unwrap_or(&[]);
-        owner == Some(POD_USER) && program.ends_with(b"memorialstream-compositor")
+        // The kubelet's folder of the pod.
+        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        owner == Some(POD_USER) && program.ends_with(b"memorialstream-compositor") && mounts.contains(uid)
     };
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let mut found: Vec<u32> = processes
         .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
-        .filter(is_compositor)
+        .filter(is_ours)
         .collect();
     assert_eq!(found.len(), 1, "one compositor runs: {found:?}");
     found.remove(0)

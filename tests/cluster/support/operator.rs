@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// The lab's host as pods reach it, and loopback, where tests have servers of their own; nothing else.
+const ALLOWED_ENDPOINTS: &str = "198.18.0.1,127.0.0.1";
+
 /// A running operator; it is killed when dropped.
 pub struct Operator {
     child: Child,
@@ -25,8 +28,7 @@ impl Operator {
             // The lab sweeps what carries its mark.
             .env(memorialstream_lab::PROCESS_MARKER, &lab.folder)
             .env("COMPOSITOR_IMAGE", image)
-            // Tests bring Mux simulators and proxies of their own.
-            .env("ALLOWED_ENDPOINTS", "*")
+            .env("ALLOWED_ENDPOINTS", ALLOWED_ENDPOINTS)
             .env("COMPOSITOR_IMAGE_PULL_POLICY", "Never")
             // In the lab nothing arrives later than this after its sender died.
             .env("STREAM_GRACE_SECONDS", "5")
@@ -51,17 +53,24 @@ impl Operator {
         self.child.id()
     }
 
-    fn log_end(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string());
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Prints what it logged last of this namespace, for a test that failed; an empty name is everything.
+    pub fn tell_of(&self, namespace: &str) {
+        let text = self.log();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(namespace)).collect();
+        let end = lines[lines.len().saturating_sub(40)..].join("\n");
+        eprintln!("the end of {}, {namespace}:\n{end}", self.log.display());
     }
 }
 
 impl Drop for Operator {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the end of {}:\n{}", self.log.display(), self.log_end());
+            self.tell_of("");
         }
         // It may be dead already, as many tests want it.
         if let Ok(None) = self.child.try_wait() {

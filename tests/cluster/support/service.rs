@@ -1,11 +1,10 @@
 //! One MemorialStream, as people handle it.
 
-use super::manifest;
 use super::wait::{TIMEOUT, eventually, holds};
+use super::{manifest, resource};
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamStatus};
@@ -31,17 +30,14 @@ impl Service {
         Self { client: client.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
-    fn api(&self) -> Api<MemorialStream> {
+    /// The MemorialStreams of its namespace.
+    pub fn api(&self) -> Api<MemorialStream> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Applies it server-side as a GitOps tool does.
     pub async fn apply(&self, spec: Value) {
-        let resource = ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk("tributestream.com", "v1alpha1", "MemorialStream"),
-            "memorialstreams",
-        );
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource());
         let patch = Patch::Apply(manifest(&self.name, spec));
         // kubectl and GitOps tools force; what they leave out they never own.
         let parameters = PatchParams::apply(GITOPS).force();

@@ -1,14 +1,15 @@
-//! One test's turn on the lab: an operator of its own, and a namespace with credentials.
+//! One test's turn on the lab: a namespace with credentials for an environment of Mux of its own, and an operator.
 
 use super::operator::Operator;
 use super::service::Service;
+use super::turn::{Turn, shared_operator};
 use super::wait::{eventually, holds};
 use super::{client, lab, namespace, prometheus};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use memorialstream_lab::installation::{self, Installed};
-use memorialstream_lab::{LabDescription, MuxAdmin, StreamRecord};
+use memorialstream_lab::{Kubectl, LabDescription, MuxAdmin, StreamRecord};
 use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::api::names::{marker, room_name};
 use memorialstream_operator::api::spec::Via;
@@ -18,75 +19,79 @@ use memorialstream_operator::service::pod::UID_LABEL;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use tokio::sync::{Mutex, MutexGuard};
 
 /// The Secret with credentials in each namespace.
 pub const PROVIDERS: &str = "providers";
-
-/// One machine has one lab, and an operator acts on the whole cluster: tests take turns.
-static TURN: Mutex<()> = Mutex::const_new(());
-
-/// Waits for the machine's one lab, for a test that needs no operator: none runs meanwhile.
-pub async fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().await
-}
 
 static INSTALLED: LazyLock<Installed> =
     LazyLock::new(|| installation::prepare(&lab()).expect("install images and chart"));
 
 /// A test's turn.
 pub struct Stage {
-    /// The lab.
+    /// The lab, with this test's environment of Mux.
     pub lab: LabDescription,
     /// The cluster's administrator.
     pub client: Client,
-    /// The simulator's switches.
+    /// The switches of this test's environment of Mux.
     pub mux: MuxAdmin,
     /// LiveKit, past the operator.
     pub livekit: LiveKitClient,
     /// This test's namespace.
     pub namespace: String,
-    operator: Operator,
+    /// Of a test that runs alone.
+    operator: Option<Operator>,
     image: String,
-    _turn: MutexGuard<'static, ()>,
+    turn: Turn,
 }
 
 impl Stage {
-    /// Waits for the turn, clears what a failed test left, and starts an operator.
+    /// Waits for a place beside others; one operator serves them all. What the test does there must not reach them.
     pub async fn enter(prefix: &str) -> Self {
-        Self::enter_with_image(prefix, None).await
+        Self::on(Turn::beside().await, prefix, None).await
+    }
+
+    /// Waits until nobody else runs, clears what a failed test left, and starts an operator.
+    pub async fn alone(prefix: &str) -> Self {
+        Self::alone_with_image(prefix, None).await
     }
 
     /// The same with another compositor image than the one that was built.
-    pub async fn enter_with_image(prefix: &str, image: Option<&str>) -> Self {
-        let turn = turn().await;
-        let lab = lab();
-        let client = client().await;
-        let installed = tokio::task::spawn_blocking(|| &*INSTALLED).await.expect("the installation");
-        let image = image.map_or_else(|| installed.compositor_image.clone(), str::to_owned);
-        let operator = Operator::start(&lab, &installed.operator_kubeconfig, &image);
-        let livekit = LiveKitClient::new(&livekit_credentials(&lab)).expect("a client of LiveKit");
-        let mux = MuxAdmin::new(&lab);
-        mux.clear_faults().await.expect("clear the simulator's faults");
-        let namespace = namespace(&client, prefix).await;
-        let stage = Self { lab, client, mux, livekit, namespace, operator, image, _turn: turn };
-        stage.write_credentials(stage.credentials()).await;
+    pub async fn alone_with_image(prefix: &str, image: Option<&str>) -> Self {
+        let stage = Self::on(Turn::alone().await, prefix, image).await;
         stage.clear().await;
         stage
     }
 
+    async fn on(turn: Turn, prefix: &str, image: Option<&str>) -> Self {
+        let client = client().await;
+        let installed = tokio::task::spawn_blocking(|| &*INSTALLED).await.expect("the installation");
+        let image = image.map_or_else(|| installed.compositor_image.clone(), str::to_owned);
+        let (mux_access, mux) = MuxAdmin::new_environment(&lab()).await.expect("an environment of Mux");
+        let lab = LabDescription { mux: mux_access, ..lab() };
+        let livekit = LiveKitClient::new(&livekit_credentials(&lab)).expect("a client of LiveKit");
+        let namespace = namespace(&client, prefix).await;
+        let mut stage = Self { lab, client, mux, livekit, namespace, operator: None, image, turn };
+        stage.write_credentials(stage.credentials()).await;
+        if stage.turn.is_alone() {
+            stage.start_operator();
+        } else {
+            shared_operator().get_or_insert_with(|| stage.new_operator());
+        }
+        stage
+    }
+
+    fn new_operator(&self) -> Operator {
+        Operator::start(&self.lab, &INSTALLED.operator_kubeconfig, &self.image)
+    }
+
     /// Deletes every MemorialStream and waits until they are gone.
     async fn clear(&self) {
+        let kubectl = Kubectl::new(&self.lab);
+        let delete = ["delete", "mstream", "--all", "--all-namespaces", "--wait=false"];
+        kubectl.run(&delete).expect("delete what is left");
         let api: Api<MemorialStream> = Api::all(self.client.clone());
-        for left in api.list(&ListParams::default()).await.expect("list").items {
-            let namespace = left.metadata.namespace.unwrap_or_default();
-            let api: Api<MemorialStream> = Api::namespaced(self.client.clone(), &namespace);
-            api.delete(&left.metadata.name.unwrap_or_default(), &DeleteParams::default())
-                .await
-                .expect("delete what is left");
-        }
         eventually("nothing is left of other tests", async || {
-            let left = api.list(&ListParams::default()).await.expect("list").items;
+            let left = api.list_metadata(&ListParams::default()).await.expect("list").items;
             let names: Vec<_> = left.iter().map(|left| left.metadata.name.clone()).collect();
             holds(names.is_empty(), || format!("{names:?}"))
         })
@@ -100,7 +105,12 @@ impl Stage {
 
     /// Writes the Secret with credentials of this test's namespace.
     pub async fn write_credentials(&self, data: BTreeMap<&'static str, String>) {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        self.write_credentials_in(&self.namespace, data).await;
+    }
+
+    /// The same in another namespace.
+    pub async fn write_credentials_in(&self, namespace: &str, data: BTreeMap<&'static str, String>) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret: Secret = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": PROVIDERS}, "stringData": data,
         }))
@@ -119,14 +129,14 @@ impl Stage {
         Service::new(&self.client, &self.namespace, name)
     }
 
-    /// Kills the operator.
+    /// Kills the operator of a test that runs alone.
     pub fn kill_operator(&mut self) {
-        self.operator.kill();
+        self.operator.as_mut().expect("the test runs alone").kill();
     }
 
     /// Starts an operator after one was killed.
     pub fn start_operator(&mut self) {
-        self.operator = Operator::start(&self.lab, &INSTALLED.operator_kubeconfig, &self.image);
+        self.operator = Some(self.new_operator());
     }
 
     /// Stops one of the lab's processes, as an outage would.
@@ -155,9 +165,14 @@ impl Stage {
         })
     }
 
-    /// The operator's process.
+    /// The process of the operator of a test that runs alone.
     pub fn operator_pid(&self) -> u32 {
-        self.operator.pid()
+        self.operator.as_ref().expect("the test runs alone").pid()
+    }
+
+    /// All that the operator of a test that runs alone has logged since it was started last.
+    pub fn operator_log(&self) -> String {
+        self.operator.as_ref().expect("the test runs alone").log()
     }
 
     /// Every Mux live stream that was ever made for a service, deleted ones too.
@@ -174,7 +189,8 @@ impl Stage {
         all.into_iter().filter(|stream| stream.passthrough.as_deref() == Some(wanted.as_str())).collect()
     }
 
-    async fn cluster_id(&self) -> String {
+    /// What names this cluster in markers.
+    pub async fn cluster_id(&self) -> String {
         let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
         api.get("kube-system").await.expect("kube-system").metadata.uid.expect("a uid")
     }
@@ -218,6 +234,22 @@ impl Stage {
                 eprintln!("no egress service runs (LIVEKIT_EGRESS_BIN): only via Compositor is tried");
                 vec![Via::Compositor]
             }
+        }
+    }
+}
+
+impl Drop for Stage {
+    /// A failed test costs those beside it nothing more. Whoever runs alone clears what is left.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        if let Some(operator) = shared_operator().as_ref().filter(|_| !self.turn.is_alone()) {
+            operator.tell_of(&self.namespace);
+        }
+        let arguments = ["delete", "mstream", "--all", "--wait=false", "--namespace", &self.namespace];
+        if let Err(error) = Kubectl::new(&self.lab).run(&arguments) {
+            eprintln!("objects of {} are left: {error:#}", self.namespace);
         }
     }
 }

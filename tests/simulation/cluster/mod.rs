@@ -32,6 +32,7 @@ pub struct StoredSecret {
     pub data: BTreeMap<String, String>,
     /// The UID of who owns it.
     pub owner: Option<String>,
+    pub labels: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -40,6 +41,8 @@ pub struct Cluster {
     pub objects: BTreeMap<Key, Arc<MemorialStream>>,
     pub pods: BTreeMap<Key, Arc<Pod>>,
     pub secrets: BTreeMap<Key, StoredSecret>,
+    /// What was abandoned, by UID.
+    pub records: BTreeMap<String, BTreeMap<String, String>>,
     /// Namespaces that are being deleted.
     pub terminating: BTreeSet<String>,
     /// What happened when.

@@ -4,6 +4,7 @@ use super::key_of;
 use crate::faults::{Fault, Site};
 use crate::process::{Broken, Process};
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::ConfigMap;
 use memorialstream_operator::api::names::FINALIZER;
 use memorialstream_operator::api::status::OwnedByProgram;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamStatus};
@@ -83,6 +84,18 @@ impl Objects for Process {
             land.write_program_lanes_status(object, status)
         });
         call.await?
+    }
+
+    async fn keep_record(&self, record: ConfigMap) -> Result<(), KubernetesError> {
+        let data = record.data.unwrap_or_default();
+        let object = data["memorialStream"].split_once('/').unwrap().1.to_owned();
+        let call = self.through(Site::KeepRecord, &object, CALL_TIMEOUT, |land| {
+            land.coverage.action("RecordAbandoned");
+            land.note(|| format!("record {data:?}"));
+            land.cluster.writes += 1;
+            land.cluster.records.insert(data["uid"].clone(), data);
+        });
+        call.await.map_err(Into::into)
     }
 
     async fn last_manager(&self, _: &MemorialStream) -> Option<String> {

@@ -41,13 +41,16 @@ impl Secrets for Process {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         let key = (part(&secret.metadata.namespace), part(&secret.metadata.name));
         let call = self.through(Site::ApplySecret, &key.1, CALL_TIMEOUT, |land| {
+            let labels = secret.metadata.labels.unwrap_or_default().into_keys().collect();
             let owners = secret.metadata.owner_references.unwrap_or_default();
             let owner = owners.into_iter().next().map(|owner| owner.uid);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let data = secret.data.unwrap_or_default();
             let data = data.iter().map(|(key, value)| (key.clone(), text(&value.0))).collect();
             // As the adapter over the real API server does: see its `check_owner`.
-            if land.cluster.secrets.get(&key).is_some_and(|existing| existing.owner != owner) {
+            if land.cluster.secrets.get(&key).is_some_and(|existing| {
+                existing.owner != owner || owner.is_none() && existing.labels.is_empty()
+            }) {
                 return Err(KubernetesError::NotOurs(format!(
                     "Secret {} was not made by this operator",
                     key.1
@@ -58,11 +61,32 @@ impl Secrets for Process {
                 return Err(KubernetesError::Refused("the namespace is being terminated".into()));
             }
             land.cluster.writes += 1;
-            land.cluster.secrets.insert(key.clone(), StoredSecret { data, owner });
+            land.cluster.secrets.insert(key.clone(), StoredSecret { data, owner, labels });
             Ok(())
         });
         let answer = call.await?;
         self.secrets.lock().unwrap().remove(&key);
         answer
+    }
+
+    async fn secrets_with_label(&self, namespace: &str, label: &str) -> Result<Vec<String>, KubernetesError> {
+        self.through(Site::ListSecrets, namespace, CALL_TIMEOUT, |land| {
+            let all = land.cluster.secrets.iter();
+            let labelled = all.filter(|(key, one)| key.0 == namespace && one.labels.contains(label));
+            labelled.map(|(key, _)| key.1.clone()).collect()
+        })
+        .await
+        .map_err(Into::into)
+    }
+
+    async fn delete_secret(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let deleted = self.through(Site::DeleteSecret, name, CALL_TIMEOUT, |land| {
+            land.cluster.writes += 1;
+            land.cluster.secrets.remove(&key);
+        });
+        let deleted = deleted.await.map_err(Into::into);
+        self.secrets.lock().unwrap().remove(&key);
+        deleted
     }
 }
