@@ -95,3 +95,38 @@ fn who_records_the_room_into_a_file_goes_on_whatever_is_wanted() {
     let planned = planned(status, World { foreign: true, ..world });
     assert!(starts(&planned.actions), "it is not taken for ours: {:?}", planned.actions);
 }
+
+/// The same, by the compositor itself.
+fn live_by_pod() -> (MemorialStreamStatus, World) {
+    let (mut status, mut world) = live();
+    let egress = status.egress.as_mut().unwrap();
+    (egress.id, egress.via, egress.revision) = (None, Some(Via::Compositor), 1);
+    (world.by_pod, world.egresses[0]) = (true, None);
+    let pod = world.pods[0].as_mut().unwrap();
+    (pod.sender, pod.to) = (Sender::Connected, 0);
+    (status, world)
+}
+
+/// With two faults the search found that the recording was completed for ever, and the sender never taken for what it is.
+#[test]
+fn a_sender_that_runs_without_a_broadcast_is_stopped_before_the_next_one_begins() {
+    let (mut status, world) = live_by_pod();
+    status.ended_at = ago(1);
+    let actions = planned(status, world).actions.clone();
+    let stops = |action: &Action| matches!(action, Action::StopSender { revision } if revision % 2 == 0);
+    assert!(actions.iter().any(stops), "{actions:?}");
+    let completes = |action: &Action| matches!(action, Action::CompleteStream(_));
+    assert!(!actions.iter().any(completes), "{actions:?}");
+}
+
+#[test]
+fn a_compositor_that_does_not_answer_is_not_taken_for_one_that_stopped_sending() {
+    let (status, mut world) = live_by_pod();
+    world.asked = State::Standby;
+    let timings = Timings::default();
+    let mut statuses = Statuses::new(&timings);
+    let id = statuses.keep(status, 0, &mut world);
+    let view = View::of(&world, &statuses.get(id).mentions, Silent::Compositor);
+    let planned = Planner::new(&timings).planned(&statuses, id, view);
+    assert!(planned.actions.is_empty(), "{:?}", planned.actions);
+}

@@ -1,7 +1,7 @@
 //! The sender to Mux: started once all before it runs, stopped before anything else ends.
 
 use super::{Action, Pass};
-use crate::api::spec::{State, Via};
+use crate::api::spec::Via;
 use crate::api::status::EgressStatus;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::lifecycle::backoff::{Effect, Part, held};
@@ -40,6 +40,10 @@ impl Pass<'_> {
     pub(super) fn run_sender(&mut self) {
         self.stop_surplus();
         self.status.ending_since = None;
+        // It was taken for stopped, and was not: what it sends would belong to no broadcast.
+        if self.own_sender_runs() && !broadcast_under_way(&self.status) {
+            return self.stop_own_sender();
+        }
         if self.complete_earlier_broadcast() {
             return;
         }
@@ -124,7 +128,7 @@ impl Pass<'_> {
     fn start_own_sender(&mut self) {
         if self.may_start() {
             self.note_start(Via::Compositor);
-            let revision = self.next_revision();
+            let revision = self.next_revision(true);
             self.actions.push(Action::StartSender { revision });
         }
     }
@@ -133,7 +137,7 @@ impl Pass<'_> {
         // The same stop again is the same request.
         let told =
             self.status.egress.as_ref().is_some_and(|egress| egress.revision % 2 == 0 && egress.revision > 0);
-        let revision = if told { self.revision() } else { self.next_revision() };
+        let revision = if told { self.revision() } else { self.next_revision(false) };
         self.act(Action::StopSender { revision });
     }
 
@@ -142,15 +146,10 @@ impl Pass<'_> {
     }
 
     /// Odd is a start, even a stop.
-    fn next_revision(&mut self) -> u64 {
-        let starting = self.own_sender_is_being_started();
+    fn next_revision(&mut self, starting: bool) -> u64 {
         let egress = self.status.egress.get_or_insert_default();
         egress.revision += if (egress.revision % 2 == 0) == starting { 1 } else { 2 };
         self.revision()
-    }
-
-    fn own_sender_is_being_started(&self) -> bool {
-        self.desired.state == State::Live && self.via() == Via::Compositor
     }
 
     pub(super) fn note_start(&mut self, via: Via) {
@@ -240,7 +239,11 @@ impl Pass<'_> {
         if own {
             self.stop_own_sender();
         }
-        let answered = self.observed.egresses.known().is_some() || self.via() == Via::Compositor;
+        let answered = match self.via() {
+            Via::LiveKit => self.observed.egresses.known().is_some(),
+            // One that does not answer may send.
+            Via::Compositor => !matches!(self.observed.compositor, Some(Err(_))),
+        };
         let stopped = running.is_empty() && !own && !doubt && answered;
         // Where LiveKit does not even answer, Mux is told the sooner to refuse what it sends.
         let bound = if answered { self.timings.stop } else { self.timings.stop / 3 };
