@@ -78,7 +78,7 @@ impl Transition {
             Self::Retune => {
                 stage.land().say(JANE, |spec| {
                     spec.mux =
-                        Some(MuxSettings { reconnect_window_seconds: Some(120), ..MuxSettings::default() });
+                        Some(MuxSettings { reconnect_window_seconds: Some(240), ..MuxSettings::default() });
                 });
                 let updated = |land: &mut Land| land.coverage.actions.contains_key("UpdateStream");
                 stage.until(30_000, updated).await;
