@@ -3,6 +3,7 @@
 use crate::coverage::Coverage;
 use crate::faults::{Fault, Party, Site};
 use crate::known;
+use crate::land::Land;
 use crate::run::{JANE, LIVEKIT, Outcome, Stage, cores, jane, simulate};
 use memorialstream_operator::api::names::ABANDON;
 use memorialstream_operator::api::spec::{MuxSettings, State, Via};
@@ -47,7 +48,7 @@ impl Transition {
     async fn prepare(self, stage: &mut Stage, via: Via) {
         let from = match self {
             Self::Create => return,
-            Self::GoLive | Self::Retune => State::Idle,
+            Self::GoLive => State::Idle,
             _ => State::Live,
         };
         stage.make_jane(from, via);
@@ -77,9 +78,11 @@ impl Transition {
             Self::Retune => {
                 stage.land().say(JANE, |spec| {
                     spec.mux =
-                        Some(MuxSettings { reconnect_window_seconds: Some(120), ..MuxSettings::default() });
+                        Some(MuxSettings { reconnect_window_seconds: Some(240), ..MuxSettings::default() });
                 });
-                stage.pass_time(4_000).await;
+                let updated = |land: &mut Land| land.coverage.actions.contains_key("UpdateStream");
+                stage.until(30_000, updated).await;
+                stage.pass_time(2_000).await;
             }
             Self::PodDies => {
                 let pods = stage.land().pods_of(JANE);
