@@ -32,7 +32,7 @@ async fn wrong_credentials_are_told_and_nothing_is_recreated() {
         assert!(refused.message.as_deref() == Some(told.as_str()), "{refused:?}");
         stage.mux.reset_counters().await.expect("reset");
         service.ask(State::Standby).await;
-        service.reaches(State::Standby).await;
+        service.until("Standby", |status| status.state == Some(State::Standby)).await;
         service.annotate("tributestream.com/reconcile-requested-at", Some(key)).await;
         // Whoever storms makes hundreds of requests in the time that a mended Secret takes to be read again.
         stage.write_credentials(good.clone()).await;
