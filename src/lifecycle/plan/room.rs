@@ -57,20 +57,17 @@ impl Pass<'_> {
         let gone = rooms.is_empty();
         self.retire_room();
         self.remove_stray_rooms();
-        gone
+        gone && self.status.room.as_ref().is_none_or(|room| room.name.is_none())
     }
 
     /// Lets go of the present room, and with it of its name: a name that is being deleted is never used again.
     fn retire_room(&mut self) {
         let Some(room) = self.status.room.clone().filter(|room| room.name.is_some()) else { return };
-        let open = self
-            .observed
-            .rooms
-            .known()
-            .into_iter()
-            .flatten()
-            .find(|seen| Some(&seen.name) == room.name.as_ref());
-        let Some(open) = open else {
+        let rooms = self.observed.rooms.known().into_iter().flatten();
+        let open = rooms.into_iter().find(|seen| Some(&seen.name) == room.name.as_ref());
+        // One that was there is deleted although a list does not show it: the list may be wrong, and gone is done.
+        let sid = open.map(|open| open.sid.clone()).or_else(|| room.sid.clone());
+        let (Some(name), Some(sid)) = (room.name.clone(), sid) else {
             self.status.room =
                 Some(RoomStatus { name: None, url: None, sid: None, epoch: room.epoch + 1, ..room });
             return;
@@ -84,10 +81,10 @@ impl Pass<'_> {
             sid: None,
             epoch: room.epoch + 1,
             deleted_at: Some(Time(self.now)),
-            deleted_sid: Some(open.sid.clone()),
+            deleted_sid: Some(sid),
             deletions: 0,
         });
-        self.actions.push(Action::DeleteRoom(open.name.clone()));
+        self.actions.push(Action::DeleteRoom(name));
     }
 
     /// Whether no room was ever deleted, or none has come back since and none will.
