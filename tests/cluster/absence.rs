@@ -4,7 +4,7 @@
 use crate::support::gitops::{GitOps, Syncing, Tool};
 use crate::support::service::Service;
 use crate::support::watching::Watching;
-use crate::support::{Stage, eventually, is, message, spec};
+use crate::support::{Stage, eventually, holds, is, message, spec};
 use memorialstream_lab::Kubectl;
 use memorialstream_operator::api::conditions::ConditionType as Kind;
 use memorialstream_operator::api::spec::{State, Via};
@@ -209,14 +209,23 @@ impl Director<'_> {
                 status.program.as_ref().is_some_and(|program| program.observed_generation >= generation)
             })
             .await;
-        let object = self.service.get().await;
-        let status = object.status.unwrap_or_default();
-        let held = status.held.as_ref();
-        let sources = held.and_then(|held| held.sources.clone());
-        let wanted = object.spec.program.and_then(|program| program.sources).or(sources);
-        assert_eq!(wanted, Some(vec![camera.to_owned()]));
-        assert_eq!(object.spec.state.or(held.and_then(|held| held.state)), Some(State::Live));
-        assert_eq!(object.spec.session.or(held.and_then(|held| held.session)), Some(2));
+        // The other lane writes down what is held: the pod may be told sooner.
+        eventually("what was said is in the spec or held", async || {
+            let object = self.service.get().await;
+            let held = object.status.and_then(|status| status.held);
+            let held = held.as_ref();
+            let sources = held.and_then(|held| held.sources.clone());
+            let stands = (
+                object.spec.program.and_then(|program| program.sources).or(sources),
+                object.spec.state.or(held.and_then(|held| held.state)),
+                object.spec.session.or(held.and_then(|held| held.session)),
+            );
+            holds(stands == (Some(vec![camera.to_owned()]), Some(State::Live), Some(2)), || {
+                format!("{stands:?}")
+            })
+        })
+        .await;
+        let status = self.service.status().await;
         assert_eq!((status.session, status.egress.map(|egress| egress.attempt)), (Some(2), Some(1)));
     }
 }
