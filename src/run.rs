@@ -145,7 +145,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let watch_pods = keep(Api::<Pod>::all(client.clone()), our_pods, pod_writer, &pod_pulse, tell_of_pod);
     let report = report(client, to_report);
 
-    let in_use = CredentialsInUse::new(&settings.default_secret.namespace);
+    let in_use = CredentialsInUse::new(settings.default_secret.clone());
     let lane = lifecycle::Context {
         world: world.clone(),
         cluster_id: cluster_id.into(),

@@ -30,10 +30,10 @@ pub(super) async fn keep_credentials(
     if !both_accept || !has_finalizer(object) {
         return Ok(before);
     }
-    let Context { in_use, default_secret, world, .. } = context;
+    let Context { in_use, world, .. } = context;
     let secrets = world.secrets.as_ref();
     let environment = &environment.environment_id;
-    match in_use.keep(secrets, default_secret, identity, object, environment, credentials).await {
+    match in_use.keep(secrets, identity, object, environment, credentials).await {
         Ok(name) => Ok(Some(name)),
         Err(error) if !is_begun(object) => Err(error),
         Err(error) => {

@@ -1,7 +1,7 @@
 //! Which questions to Mux and LiveKit a pass asks: they cost what is live, not what exists. Pure.
 
 use super::backoff::Backoffs;
-use super::plan::{Timings, room_may_return};
+use super::plan::{Timings, may_be_visited, room_may_return};
 use crate::api::MemorialStream;
 use crate::api::conditions::{ConditionType, find, is_true};
 use crate::api::spec::{State, StreamDeletion, Via};
@@ -10,8 +10,6 @@ use crate::service::desired::{broadcast_under_way, via};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// A device can open a room that was deleted as long as its token is valid.
-const TOKENS_LIVE: SignedDuration = SignedDuration::from_hours(24);
 /// A stream of ours that is not on air and that nobody else touches is as it was seen or left last.
 const UNTOUCHED: Duration = Duration::from_secs(600);
 /// After the end of a sender its recording is completed.
@@ -162,14 +160,6 @@ fn is_reached(object: &MemorialStream, state: State) -> bool {
 /// Whether a broadcast ended so lately that its recording may still be open.
 fn ended_just_now(status: &MemorialStreamStatus, now: Timestamp) -> bool {
     status.ended_at.as_ref().is_some_and(|ended| now.duration_since(ended.0) < RECORDING_CLOSES)
-}
-
-/// Whether a room may come back, or an egress that was given up may still run.
-pub fn may_be_visited(status: &MemorialStreamStatus, now: Timestamp) -> bool {
-    let deleted = status.room.as_ref().and_then(|room| room.deleted_at.as_ref());
-    let lost = status.egress.as_ref().is_some_and(|egress| !egress.lost.is_empty());
-    let ended = status.ended_at.as_ref().filter(|_| lost);
-    deleted.into_iter().chain(ended).any(|since| now.duration_since(since.0) < TOKENS_LIVE)
 }
 
 #[cfg(test)]

@@ -252,9 +252,7 @@ impl Pass<'_> {
         let secrets = world.secrets.as_ref();
         match read_usable(secrets, self.object, default_secret).await {
             Ok(credentials) => Ok(credentials),
-            Err(problem) => {
-                in_use.of(secrets, default_secret, self.identity, self.object).await.ok_or(problem)
-            }
+            Err(problem) => in_use.of(secrets, self.identity, self.object).await.ok_or(problem),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::api::names::{ABANDONED_LABEL, MANAGED_BY_LABEL, OPERATOR_MANAGER};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be left of one object, as the record tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +26,8 @@ impl Abandoned {
         let mux = status.mux.clone().unwrap_or_default();
         let room = status.room.clone().unwrap_or_default();
         let egress = status.egress.clone().unwrap_or_default();
-        let mut rooms: Vec<String> = room.name.into_iter().collect();
-        rooms.extend(
-            open_rooms.iter().filter(|open| rooms.first() != Some(open)).cloned().collect::<Vec<_>>(),
-        );
+        let rooms: BTreeSet<String> = room.name.into_iter().chain(open_rooms.iter().cloned()).collect();
+        let rooms: Vec<String> = rooms.into_iter().collect();
         let mut egresses: Vec<String> = egress.id.into_iter().collect();
         egresses.extend(egress.lost);
         let told = [

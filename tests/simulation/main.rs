@@ -36,8 +36,6 @@ mod happy;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
-mod known;
-#[cfg(test)]
 mod kubelet;
 #[cfg(test)]
 mod land;

@@ -76,7 +76,7 @@ impl Operator {
             allowed_endpoints: AllowedEndpoints::parse("*.mux.com,livekit.example,livekit-b.example")
                 .unwrap(),
         };
-        let in_use = CredentialsInUse::new(SYSTEM.0);
+        let in_use = CredentialsInUse::new(default_secret.clone());
         let (wake, woken) = mpsc::unbounded();
         let context = Arc::new(lifecycle::Context {
             world: world.clone(),

@@ -7,12 +7,11 @@ mod room;
 mod sender;
 mod stream;
 
-pub use room::room_may_return;
+pub use room::{may_be_visited, room_may_return};
 pub use sender::ingest;
 pub(crate) use stream::latency_mode;
 
 use super::backoff::{Effect, Part, held};
-use super::look::may_be_visited;
 use super::observed::Observed;
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{FINALIZER, PAUSED};

@@ -6,11 +6,14 @@ use crate::api::status::RoomStatus;
 use crate::lifecycle::backoff::{Effect, Part, held};
 use crate::service::credentials::Access;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// A device that joins over and over is put out ever more rarely: LiveKit may bill each stay as a whole minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A device can open a room that was deleted as long as its token is valid.
+const TOKENS_LIVE: SignedDuration = SignedDuration::from_hours(24);
 
 /// For how long LiveKit may still list a room that it deleted.
 const LIST_LAG: Duration = Duration::from_secs(5);
@@ -24,6 +27,14 @@ fn pause(deletions: i64) -> Duration {
 pub fn room_may_return(status: &MemorialStreamStatus, now: Timestamp, timings: &Timings) -> bool {
     let deleted = status.room.as_ref().and_then(|room| room.deleted_at.as_ref());
     deleted.is_some_and(|deleted| elapsed(deleted, now) < timings.room_return)
+}
+
+/// Whether a room may come back, or an egress that was given up may still run.
+pub fn may_be_visited(status: &MemorialStreamStatus, now: Timestamp) -> bool {
+    let deleted = status.room.as_ref().and_then(|room| room.deleted_at.as_ref());
+    let lost = status.egress.as_ref().is_some_and(|egress| !egress.lost.is_empty());
+    let ended = status.ended_at.as_ref().filter(|_| lost);
+    deleted.into_iter().chain(ended).any(|since| now.duration_since(since.0) < TOKENS_LIVE)
 }
 
 impl Pass<'_> {

@@ -67,7 +67,7 @@ pub async fn sign_in(
     let nothing = MemorialStreamStatus::default();
     let status = object.status.as_ref().unwrap_or(&nothing);
     let secrets = world.secrets.as_ref();
-    let before = in_use.of(secrets, default_secret, identity, object).await;
+    let before = in_use.of(secrets, identity, object).await;
     let (chosen, set_aside) = match (read(secrets, object, default_secret).await, before) {
         (Ok(fresh), Some(before)) if fresh != before => {
             let place = secret_of(object, default_secret);

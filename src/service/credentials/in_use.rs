@@ -12,7 +12,6 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use kube::api::ObjectMeta;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The namespace whose MemorialStreams a copy is for.
@@ -22,7 +21,7 @@ const NAMESPACE: &str = "NAMESPACE";
 /// share one copy.
 #[derive(Clone)]
 pub struct CredentialsInUse {
-    namespace: Arc<str>,
+    default_secret: Arc<DefaultSecret>,
     inner: Arc<Mutex<Inner>>,
     /// Held while a copy is written or deleted: what is being deleted must not be taken for kept.
     writing: Arc<tokio::sync::Mutex<()>>,
@@ -48,9 +47,14 @@ impl Inner {
 }
 
 impl CredentialsInUse {
-    /// None yet; their copies are kept in this namespace, the operator's own.
-    pub fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.into(), inner: Arc::default(), writing: Arc::default() }
+    /// None yet; their copies are kept beside the Secret that is used by default.
+    pub fn new(default_secret: DefaultSecret) -> Self {
+        Self { default_secret: Arc::new(default_secret), inner: Arc::default(), writing: Arc::default() }
+    }
+
+    /// The operator's own namespace.
+    fn namespace(&self) -> &str {
+        &self.default_secret.namespace
     }
 
     /// Those of the object, as far as this process has seen them work.
@@ -63,7 +67,6 @@ impl CredentialsInUse {
     pub async fn of(
         &self,
         secrets: &dyn Secrets,
-        default_secret: &DefaultSecret,
         identity: &Identity,
         object: &MemorialStream,
     ) -> Option<Credentials> {
@@ -71,7 +74,7 @@ impl CredentialsInUse {
             return Some(remembered);
         }
         let name = object.status.as_ref()?.credentials_copy.as_deref()?;
-        let credentials = match self.read_copy(secrets, default_secret, identity, name).await {
+        let credentials = match self.read_copy(secrets, identity, name).await {
             Ok(credentials) => credentials?,
             Err(error) => {
                 tracing::warn!(%error, object = %identity, copy = name, "the copy of the credentials is not used");
@@ -87,19 +90,18 @@ impl CredentialsInUse {
     async fn read_copy(
         &self,
         secrets: &dyn Secrets,
-        default_secret: &DefaultSecret,
         identity: &Identity,
         name: &str,
     ) -> Result<Option<Credentials>, CredentialsError> {
-        let Some(data) = secrets.secret(&self.namespace, name).await? else { return Ok(None) };
+        let Some(data) = secrets.secret(self.namespace(), name).await? else { return Ok(None) };
         let whose = data.get(NAMESPACE).map(Secret::reveal).unwrap_or_default();
-        if whose != default_secret.namespace {
+        if whose != self.namespace() {
             // Status is not proof: nobody gets at the credentials of another namespace by naming their copy.
             if whose != identity.namespace {
                 return Ok(None);
             }
             // The installation may allow less now than when it was written.
-            check_endpoints(secrets, default_secret, name, &data).await?;
+            check_endpoints(secrets, &self.default_secret, name, &data).await?;
         }
         parse(name, &data).map(Some)
     }
@@ -111,19 +113,18 @@ impl CredentialsInUse {
     pub async fn keep(
         &self,
         secrets: &dyn Secrets,
-        default_secret: &DefaultSecret,
         identity: &Identity,
         object: &MemorialStream,
         environment_id: &str,
         credentials: &Credentials,
     ) -> Result<String, KubernetesError> {
-        let whose = secret_of(object, default_secret).0;
+        let whose = secret_of(object, &self.default_secret).0;
         let name: Arc<str> = copy_name(whose, environment_id, &credentials.livekit.url).into();
         if !self.inner().note(identity, &name, credentials) {
             let _writing = self.writing.lock().await;
             let mut wanted = contents(credentials);
             wanted.insert(NAMESPACE.to_owned(), Secret::new(whose));
-            if secrets.secret(&self.namespace, &name).await?.as_ref() != Some(&wanted) {
+            if secrets.secret(self.namespace(), &name).await?.as_ref() != Some(&wanted) {
                 secrets.apply_secret(self.copy(&name, &wanted)).await?;
             }
             let mut inner = self.inner();
@@ -149,10 +150,10 @@ impl CredentialsInUse {
         secrets: &dyn Secrets,
         named: &BTreeSet<String>,
     ) -> Result<(), KubernetesError> {
-        for name in secrets.secrets_with_label(&self.namespace, CREDENTIALS_COPY_LABEL).await? {
+        for name in secrets.secrets_with_label(self.namespace(), CREDENTIALS_COPY_LABEL).await? {
             let _writing = self.writing.lock().await;
             if !named.contains(&name) && self.is_unused(&name) {
-                secrets.delete_secret(&self.namespace, &name).await?;
+                secrets.delete_secret(self.namespace(), &name).await?;
                 tracing::info!(copy = name, "the copy of credentials that nobody uses any more was deleted");
             }
         }
@@ -175,7 +176,7 @@ impl CredentialsInUse {
         KubernetesSecret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                namespace: Some(self.namespace.to_string()),
+                namespace: Some(self.namespace().to_owned()),
                 labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
                 ..ObjectMeta::default()
             },
@@ -193,10 +194,8 @@ impl CredentialsInUse {
 fn copy_name(namespace: &str, environment_id: &str, livekit_url: &str) -> String {
     let text = [namespace, environment_id, livekit_url].join("\n");
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    hash.as_ref().iter().take(10).fold("credentials-in-use-".to_owned(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
+    let hash: String = hash.as_ref().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    format!("credentials-in-use-{hash}")
 }
 
 #[cfg(test)]
@@ -269,17 +268,16 @@ mod tests {
     }
 
     async fn kept(secrets: &Memory, secret: &str) -> String {
-        let default = default_secret(AllowedEndpoints::DEFAULT);
         let (object, identity) = object("family", None);
-        let in_use = CredentialsInUse::new("system");
-        in_use.keep(secrets, &default, &identity, &object, "E1", &credentials(secret)).await.unwrap()
+        let in_use = CredentialsInUse::new(default_secret(AllowedEndpoints::DEFAULT));
+        in_use.keep(secrets, &identity, &object, "E1", &credentials(secret)).await.unwrap()
     }
 
     /// What another process reads.
     async fn read(secrets: &Memory, allowed: &str, namespace: &str, copy: &str) -> Option<Credentials> {
         let (object, identity) = object(namespace, Some(copy));
-        let in_use = CredentialsInUse::new("system");
-        in_use.of(secrets, &default_secret(allowed), &identity, &object).await
+        let in_use = CredentialsInUse::new(default_secret(allowed));
+        in_use.of(secrets, &identity, &object).await
     }
 
     #[tokio::test]
@@ -302,11 +300,10 @@ mod tests {
     #[tokio::test]
     async fn a_copy_goes_with_the_last_that_uses_it() {
         let secrets = Memory::default();
-        let default = default_secret(AllowedEndpoints::DEFAULT);
         let (object, identity) = object("family", None);
-        let in_use = CredentialsInUse::new("system");
+        let in_use = CredentialsInUse::new(default_secret(AllowedEndpoints::DEFAULT));
         let one = credentials("one");
-        let keep = || in_use.keep(&secrets, &default, &identity, &object, "E1", &one);
+        let keep = || in_use.keep(&secrets, &identity, &object, "E1", &one);
         let name = keep().await.unwrap();
         in_use.sweep(&secrets, &BTreeSet::new()).await.unwrap();
         assert!(secrets.secret("system", &name).await.unwrap().is_some(), "this process uses it");
