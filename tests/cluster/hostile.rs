@@ -99,10 +99,14 @@ async fn go_live_and_end(stage: &Stage, name: &str) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
+/// The Secret of those objects whose streams do not wait in the crowd.
+const UNCROWDED: &str = "uncrowded";
+
 /// Everything that it does.
 struct Tenant {
     client: Client,
     namespace: String,
+    /// Where the crowd's streams are.
     mux: MuxAdmin,
     /// Where the redirects lead.
     elsewhere: Endpoint,
@@ -118,10 +122,7 @@ impl Tenant {
     async fn strike(stage: &Stage) -> Self {
         let client = client().await;
         let namespace = namespace(&client, "tenant").await;
-        let (access, mux) = MuxAdmin::new_environment(&stage.lab).await.expect("an environment of Mux");
-        let mut own = stage.credentials();
-        own.insert("MUX_TOKEN_ID", access.token_id);
-        own.insert("MUX_TOKEN_SECRET", access.token_secret.reveal().to_owned());
+        let (own, mux) = own_credentials(stage).await;
         let elsewhere = Endpoint::start(Manner::NotFound).await;
         let neighbour = stage.service("neighbour").get().await;
         let uid = neighbour.metadata.uid.clone().expect("a uid");
@@ -133,6 +134,7 @@ impl Tenant {
         ];
         let mut endpoints = Vec::new();
         write_secret(&client, &namespace, PROVIDERS, &own).await;
+        write_secret(&client, &namespace, UNCROWDED, &own_credentials(stage).await.0).await;
         for (name, manner) in MANNERS.into_iter().zip(manners) {
             let endpoint = Endpoint::start(manner).await;
             let url = format!("http://{}", endpoint.address);
@@ -164,7 +166,7 @@ impl Tenant {
         let mut objects = vec![
             ("highest".to_owned(), highest()),
             ("lowest".to_owned(), lowest()),
-            ("claimed".to_owned(), using(PROVIDERS, json!({"state": "Standby"}))),
+            ("claimed".to_owned(), using(UNCROWDED, json!({"state": "Standby"}))),
         ];
         for number in 0..AT_ONCE {
             let (secret, spec) = match MANNERS.get(number / PER_ENDPOINT) {
@@ -243,6 +245,15 @@ impl Drop for Tenant {
     }
 }
 
+/// Those of an environment of Mux that is the tenant's.
+async fn own_credentials(stage: &Stage) -> (BTreeMap<&'static str, String>, MuxAdmin) {
+    let (access, mux) = MuxAdmin::new_environment(&stage.lab).await.expect("an environment of Mux");
+    let mut credentials = stage.credentials();
+    credentials.insert("MUX_TOKEN_ID", access.token_id);
+    credentials.insert("MUX_TOKEN_SECRET", access.token_secret.reveal().to_owned());
+    (credentials, mux)
+}
+
 /// It says that it is the neighbour's environment, and that everything is the neighbour's stream.
 async fn lying(stage: &Stage, uid: &str) -> Manner {
     let theirs = stage.streams_of_uid(uid).await.remove(0);
@@ -302,7 +313,7 @@ fn highest() -> Value {
         "schedule": {"standbyAt": "2999-12-31T23:59:57.999999999+14:00", "liveAt": "2999-12-31T23:59:58.999999999+14:00",
             "endAt": "2999-12-31T23:59:59.999999999+14:00", "overrunMinutes": 240},
         "limits": {"standbyMinutes": 1440, "liveMinutes": 720},
-        "credentialsSecretRef": {"name": PROVIDERS},
+        "credentialsSecretRef": {"name": UNCROWDED},
         "cameras": cameras,
         "program": {"layout": "Single", "sources": [names[0]], "fallback": names},
         "slate": {"before": text, "interrupted": text, "ended": text},
@@ -323,7 +334,7 @@ fn lowest() -> Value {
         "schedule": {"standbyAt": "2000-01-01T00:00:00Z", "liveAt": "2000-01-01T00:00:00Z", "endAt": "2000-01-01T00:00:01Z",
             "overrunMinutes": 0},
         "limits": {"standbyMinutes": 5, "liveMinutes": 5},
-        "credentialsSecretRef": {"name": PROVIDERS},
+        "credentialsSecretRef": {"name": UNCROWDED},
         "cameras": [{"name": "a", "displayName": ""}],
         "program": {"sources": [], "fallback": []},
         "slate": {"before": "", "interrupted": "", "ended": ""},
