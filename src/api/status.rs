@@ -145,6 +145,9 @@ pub struct MuxStatus {
     /// The Mux environment that it was created in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment_id: Option<String>,
+    /// The one before, which somebody else deleted: a list that lags may still show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_stream_id: Option<String>,
     /// Its playback ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub playback_ids: Vec<String>,
@@ -178,7 +181,8 @@ pub struct RoomStatus {
     /// LiveKit's id of this incarnation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
-    /// The LiveKit server that it is open on. A Secret that names another one is not used meanwhile.
+    /// The LiveKit server that it is open on, or was and may come back to. A Secret that names another one is not used
+    /// meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Part of the name; rises after each DeleteRoom of ours.
@@ -271,6 +275,9 @@ pub struct EgressStatus {
     /// LiveKit's egress status, or the compositor's sender state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// The session that this broadcast belongs to, or went over to while Live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<i64>,
     /// How many senders were started in this broadcast.
     #[serde(default)]
     pub attempt: i64,
@@ -280,6 +287,9 @@ pub struct EgressStatus {
     /// Why the last one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// A fingerprint of where LiveKit was told to send: by it an egress of ours is known after the stream key changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// A start was sent, or was about to be, and its answer is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting: Option<CreateIntent>,

@@ -2,6 +2,7 @@
 
 use super::backoff::Failures;
 use super::in_flight::InFlight;
+use super::intents::Unsent;
 use super::plan::Timings;
 use super::sight::Looks;
 use super::slugs::Slugs;
@@ -55,6 +56,8 @@ pub struct Memory {
     pub failures: Failures,
     /// What runs beside the lane.
     pub beside: InFlight,
+    /// Creates that were noted and not sent.
+    pub unsent: Unsent,
     /// The looks at what mourners see.
     pub looks: Looks,
 }

@@ -5,6 +5,11 @@ use crate::providers::ProviderError;
 use crate::providers::livekit::Egress;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A worker that answers is asked again after so long: one that is dead is known within 10 s, whatever Mux says.
+const ASKED_EVERY: Duration = Duration::from_secs(3);
 
 /// A start of an egress beside the lane.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +32,8 @@ pub struct WorkerSeen {
     pub asked: bool,
     /// How often in a row it did not answer.
     pub misses: u32,
+    /// It answered some time ago: whoever has a stake in it asks it again.
+    pub due: bool,
 }
 
 /// What runs beside the lane for one object.
@@ -40,6 +47,7 @@ struct Inner {
     start: StartSeen,
     stops: BTreeSet<String>,
     worker: Option<WorkerSeen>,
+    worker_told_at: Option<Instant>,
 }
 
 impl InFlight {
@@ -72,7 +80,9 @@ impl InFlight {
 
     /// What the worker answered.
     pub fn worker(&self) -> Option<WorkerSeen> {
-        self.inner().worker.clone()
+        let inner = self.inner();
+        let due = inner.worker_told_at.is_none_or(|at| at.elapsed() >= ASKED_EVERY);
+        inner.worker.clone().map(|worker| WorkerSeen { due, ..worker })
     }
 
     /// The worker of this egress is asked. False: it is being asked already.
@@ -95,6 +105,7 @@ impl InFlight {
             Some(false) => worker.misses = worker.misses.saturating_add(1),
             None => {}
         }
+        inner.worker_told_at = Some(Instant::now());
     }
 
     /// The egresses that are being stopped.

@@ -1,9 +1,10 @@
 //! Which questions to Mux and LiveKit a pass asks: they cost what is live, not what exists. Pure.
 
+use super::at_rest::{is_at_rest, mux_stream_is};
 use super::backoff::Backoffs;
 use super::plan::{Timings, may_be_visited, room_may_return};
 use crate::api::MemorialStream;
-use crate::api::conditions::{ConditionType, find, is_true};
+use crate::api::conditions::{ConditionType, is_true};
 use crate::api::spec::{State, StreamDeletion, Via};
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::service::desired::{broadcast_under_way, via};
@@ -128,23 +129,6 @@ fn coming_up(
 fn is_deleted_with_its_stream(object: &MemorialStream) -> bool {
     let policy = object.spec.deletion_policy.as_ref().and_then(|policy| policy.stream).unwrap_or_default();
     object.metadata.deletion_timestamp.is_some() && policy == StreamDeletion::Delete
-}
-
-/// Whether nothing runs, as is wanted, and the stream was seen to be disabled since the spec changed last.
-pub fn is_at_rest(object: &MemorialStream, state: State) -> bool {
-    object.metadata.deletion_timestamp.is_none()
-        && matches!(state, State::Idle | State::Ended)
-        && object.status.as_ref().is_some_and(|status| status.state == Some(state))
-        && mux_stream_is(object, Reason::Disabled)
-}
-
-/// Whether the stream was seen to be so since the spec changed last.
-fn mux_stream_is(object: &MemorialStream, reason: Reason) -> bool {
-    object.status.as_ref().is_some_and(|status| {
-        let ready = find(&status.conditions, ConditionType::MuxStreamReady);
-        status.observed_generation == object.metadata.generation
-            && ready.is_some_and(|ready| ready.status == "True" && ready.reason == reason.as_str())
-    })
 }
 
 /// Whether `state` is reached, as far as was known when status was written.

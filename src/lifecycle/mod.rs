@@ -2,10 +2,12 @@
 //! [`status`] says how things stand (pure).
 
 pub mod apply;
+mod at_rest;
 pub mod backoff;
 pub mod context;
 mod copies;
 pub mod in_flight;
+pub mod intents;
 pub mod look;
 pub mod observe;
 pub mod observed;

@@ -41,9 +41,14 @@ pub async fn observe(
         if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
     let SignedIn { access, set_aside, credentials } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
+    // Without its slug nothing begins; what is on air goes on, and what is being deleted needs none.
+    let keeps_on = object.metadata.deletion_timestamp.is_some() || broadcast_under_way(&status);
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
-        slug_holder: context.slugs.other_holder(object, &world.objects.memorial_streams()),
+        slug_holder: context
+            .slugs
+            .other_holder(object, &world.objects.memorial_streams())
+            .filter(|_| !keeps_on),
         access,
         set_aside,
         stream: Seen::NotAsked,
@@ -59,6 +64,7 @@ pub async fn observe(
         mux_connected: None,
         kept_key: None,
         start: memory.beside.start(),
+        unsent: memory.unsent.seen(),
         worker: memory.beside.worker(),
         stops: memory.beside.stops(),
         backoffs,

@@ -50,6 +50,8 @@ pub struct Observed {
     pub kept_key: Option<KeptKey>,
     /// A start of an egress that runs beside the lane.
     pub start: StartSeen,
+    /// Of creates that were noted and surely not sent: when that was, in seconds since 1970.
+    pub unsent: BTreeSet<i64>,
     /// What the worker of an egress answered.
     pub worker: Option<WorkerSeen>,
     /// The egresses that are being stopped beside the lane.

@@ -14,6 +14,7 @@ use crate::service::{Identity, said};
 use crate::world::KubernetesError;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One pass.
@@ -48,7 +49,16 @@ pub async fn reconcile(
     let mut described = status::describe(&object, &observed, &plan, now);
     described.credentials_copy = keep_credentials(context, &identity, &object, &observed).await?;
     // The record comes first: an intent that is not written down is a create that is never found again.
-    let object = write(context, &object, &described, &plan.actions).await?;
+    let object = match write(context, &object, &described, &plan.actions).await {
+        Ok(object) => {
+            memory.unsent.is_sent(&plan.actions, &described);
+            object
+        }
+        Err(error) => {
+            memory.unsent.is_given_up(&plan.actions, &described);
+            return Err(error);
+        }
+    };
     memory.beside.recorded(&observed.start);
     let pass = apply::Pass {
         context,
@@ -59,9 +69,7 @@ pub async fn reconcile(
         awaited: matches!(plan.desired.state, State::Live | State::Standby),
     };
     let outcomes = pass.apply(&plan.actions).await;
-    for Event { warning, reason, message } in news.iter().chain(&plan.events) {
-        context.world.objects.publish_event(&object, *warning, reason, message).await;
-    }
+    tell(context, &object, news.into_iter().chain(plan.events).collect());
     if outcomes.contains(&Outcome::Released) {
         context.memories.forget(&identity);
         if context.in_use.forget(&identity) {
@@ -86,6 +94,19 @@ pub async fn reconcile(
         observed.backoffs.values().map(|backoff| backoff.remaining).filter(|left| !left.is_zero()).min();
     let requeue = over.map_or(requeue, |over| requeue.min(over + Duration::from_millis(50)));
     Ok(controller::Action::requeue(requeue))
+}
+
+/// Publishes Events. No end waits for that.
+fn tell(context: &Context, object: &MemorialStream, events: Vec<Event>) {
+    if events.is_empty() {
+        return;
+    }
+    let (objects, object) = (Arc::clone(&context.world.objects), object.clone());
+    tokio::spawn(async move {
+        for Event { warning, reason, message } in events {
+            objects.publish_event(&object, warning, reason, &message).await;
+        }
+    });
 }
 
 /// The object with what people said still standing in it where it vanished. What they say now is written down before

@@ -7,6 +7,7 @@ use crate::api::spec::Via;
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::providers::livekit::{Egress, EgressStatus, Participant};
 use crate::providers::mux::LiveStreamStatus;
+use crate::service::pod::in_use;
 use memorialstream_compositor_protocol::CompositorStatus;
 
 /// What a witness says.
@@ -53,13 +54,22 @@ impl Witnesses {
 
     /// Nothing reaches mourners any more that a sender of ours brings: the sender is to blame, or what lies beyond it.
     pub fn sender_is_cut_off(&self) -> bool {
-        self.sender.is_against()
-            || self.mux.is_against()
-            || matches!(&self.viewer, Testimony::Against(Reason::PlaylistStalled, _))
+        self.sender.is_against() || self.nothing_arrives()
+    }
+
+    /// Mux or a mourner's player says that nothing comes from a sender of ours.
+    pub fn nothing_arrives(&self) -> bool {
+        self.mux.is_against() || matches!(&self.viewer, Testimony::Against(Reason::PlaylistStalled, _))
     }
 }
 
 fn viewer(observed: &Observed) -> Testimony {
+    if matches!(&observed.stream, Seen::Known(Some(stream)) if stream.public_playback_id().is_none()) {
+        return Testimony::Against(
+            Reason::NotWatchable,
+            "the live stream has no public playback id: mourners cannot watch; add one at Mux".into(),
+        );
+    }
     match &observed.sight {
         Sight::NotLooked | Sight::Unknown(_) => Testimony::Silent,
         Sight::Grows => Testimony::For,
@@ -126,28 +136,31 @@ pub fn is_connected(egress: &Egress) -> bool {
 /// How many requests to a worker in a row must stay without an answer until it is taken for dead.
 pub const MISSES_OF_THE_DEAD: u32 = 2;
 
+/// How many, until it is replaced on that word alone.
+pub const MISSES_BEYOND_DOUBT: u32 = 4;
+
 /// The worker of an egress that is said to run does not answer, or is not in the room any more. A healthy one answers
 /// within 0.02 s; LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its
 /// worker's death (docs/livekit-facts.md).
 pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
-    let silent = observed
-        .worker
-        .as_ref()
-        .is_some_and(|worker| worker.id == egress.id && worker.misses >= MISSES_OF_THE_DEAD);
     let joined = matches!(egress.status, EgressStatus::Active | EgressStatus::Ending);
     let left = |all: &Vec<Participant>| all.iter().all(|participant| participant.identity != egress.id);
+    let silent = worker_misses(egress, observed) >= MISSES_OF_THE_DEAD;
     silent || (joined && observed.participants.known().is_some_and(left))
+}
+
+/// How many requests to its worker in a row have stayed without an answer.
+pub fn worker_misses(egress: &Egress, observed: &Observed) -> u32 {
+    let ours = observed.worker.as_ref().filter(|worker| worker.id == egress.id);
+    ours.map_or(0, |worker| worker.misses)
 }
 
 fn program(via: Via, observed: &Observed) -> Testimony {
     let compositor: &CompositorStatus = match &observed.compositor {
         Some(Ok(compositor)) => compositor,
-        Some(Err(error)) => {
-            return Testimony::Against(
-                Reason::ProgramStalled,
-                format!("nobody can say whether Program runs: {error}"),
-            );
-        }
+        Some(Err(_)) => return Testimony::Silent,
+        // It runs, and could not be asked.
+        None if in_use(&observed.pods).is_some_and(|pod| pod.ready) => return Testimony::Silent,
         None => {
             return Testimony::Against(
                 Reason::ProgramStalled,

@@ -318,10 +318,13 @@ async fn write(
     Ok(LOOK)
 }
 
-/// How long after a write at `written_at` the next one has to wait.
+/// How long after a write at `written_at` the next one has to wait. A clock that went back says nothing.
 fn rest(written_at: Timestamp, now: Timestamp) -> Duration {
-    let distance = WRITE_DISTANCE.saturating_sub(now.duration_since(written_at));
-    Duration::try_from(distance).unwrap_or(Duration::ZERO)
+    let since = now.duration_since(written_at);
+    if since.is_negative() {
+        return Duration::ZERO;
+    }
+    Duration::try_from(WRITE_DISTANCE.saturating_sub(since)).unwrap_or(Duration::ZERO)
 }
 
 /// Whether the pod has this document already.

@@ -58,6 +58,11 @@ pub fn fingerprint(destination: &RtmpDestination) -> String {
     })
 }
 
+/// The same of a destination as LiveKit shows it, without its key.
+pub fn fingerprint_of_redacted(url: &str) -> String {
+    fingerprint(&RtmpDestination { url: url.to_owned(), stream_key: Secret::new("") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,7 +30,7 @@ async fn on_air_is_false_in_the_reconnect_window() {
 
 /// A Program that stands still is not on air, whatever Mux and the sender say; the kubelet restarts it.
 #[tokio::test(flavor = "multi_thread")]
-async fn on_air_is_false_while_program_stands_still() {
+async fn on_air_is_not_true_while_program_stands_still() {
     let stage = Stage::enter("frozen").await;
     let via = *stage.vias().last().expect("a sender");
     let service = stage.service("frozen");
@@ -39,7 +39,8 @@ async fn on_air_is_false_while_program_stands_still() {
     let uid = service.get().await.metadata.uid.expect("a uid");
     let pid = compositor_process(&stage.pods(&uid).await[0]);
     send("STOP", pid);
-    let frozen = service.until("not OnAir", |status| is(status, Kind::OnAir, "False", None)).await;
+    // Nobody but the compositor knows that it stands still.
+    let frozen = service.until("not OnAir", |status| !is(status, Kind::OnAir, "True", None)).await;
     assert!(!message(&frozen, Kind::OnAir).is_empty());
     // The kubelet's liveness probe kills what does not answer.
     let back = service

@@ -8,11 +8,11 @@ use memorialstream_operator::api::MemorialStreamStatus;
 use memorialstream_operator::api::names::room_name;
 use memorialstream_operator::lifecycle::apply::Outcome;
 use memorialstream_operator::lifecycle::plan::Action;
-use memorialstream_operator::lifecycle::witnesses::MISSES_OF_THE_DEAD;
+use memorialstream_operator::lifecycle::witnesses::MISSES_BEYOND_DOUBT;
 use memorialstream_operator::service::pod::pod_name;
 
 /// More of them tell nothing new.
-const MOST_MISSES: u8 = MISSES_OF_THE_DEAD as u8;
+const MOST_MISSES: u8 = MISSES_BEYOND_DOUBT as u8;
 
 /// An app that lost its room joins again within so many seconds, and LiveKit makes a room for it.
 const ROOM_RETURNS: i64 = 8;

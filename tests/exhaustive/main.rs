@@ -62,8 +62,9 @@ fn every_state_of(scope: Scope, least: usize) {
     let begun = Instant::now();
     let mut search = Search::run(scope, strikes);
     let judgement = judge::judge(&mut search);
-    println!(
-        "{scope:?}: {} states, {} moves, {} statuses, {} decisions, {} components, {} at rest, {} passes at the most, {:?}",
+    // A test that passes is not heard otherwise.
+    let line = format!(
+        "exhaustive: {scope:?}: {} states, {} moves, {} statuses, {} decisions, {} components, {} at rest, {} passes at the most, {:?}",
         search.nodes.len(),
         search.moves,
         search.statuses.len(),
@@ -73,6 +74,7 @@ fn every_state_of(scope: Scope, least: usize) {
         judgement.passes,
         begun.elapsed()
     );
+    std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("{line}\n")).unwrap();
     let mut wrong = String::new();
     for (rule, (from, by)) in search.broken.clone() {
         wrong += &format!("\n{rule:?}\n   {}", search.trace(from, Some(by)).join("\n   "));

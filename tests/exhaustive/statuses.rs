@@ -264,7 +264,8 @@ pub fn stripped(mut status: MemorialStreamStatus) -> MemorialStreamStatus {
     (status.state, status.session) = (None, None);
     if let Some(mux) = status.mux.as_mut() {
         mux.playback_ids.clear();
-        mux.environment_id = None;
+        // Names of streams and keys are used again here, which Mux never does.
+        (mux.environment_id, mux.lost_stream_id) = (None, None);
     }
     let under_way = broadcast_under_way(&status);
     if !under_way {
@@ -272,6 +273,8 @@ pub fn stripped(mut status: MemorialStreamStatus) -> MemorialStreamStatus {
     }
     status.conditions.retain(|condition| under_way && condition.type_ == ConditionType::OnAir.as_str());
     if let Some(egress) = status.egress.as_mut() {
+        // There is one session.
+        (egress.destination, egress.session) = (None, None);
         strip_egress(egress, under_way, status.conditions.first_mut());
     }
     status.egress = status.egress.filter(|egress| *egress != EgressStatus::default());

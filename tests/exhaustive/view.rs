@@ -143,7 +143,8 @@ impl View {
             _ => RecordedPod::Seen,
         };
         let worker = status.egress.as_ref().and_then(|egress| egress.id.clone());
-        let worker = worker.map(|id| WorkerSeen { id, asked: false, misses: u32::from(self.misses) });
+        let worker =
+            worker.map(|id| WorkerSeen { id, asked: false, due: false, misses: u32::from(self.misses) });
         Observed {
             cluster_id: CLUSTER.into(),
             slug_holder: None,
@@ -173,6 +174,7 @@ impl View {
             start: self.start_seen(),
             worker,
             stops: BTreeSet::new(),
+            unsent: BTreeSet::new(),
             backoffs: self.backoffs(),
             credentials: Some(credentials),
             endpoint: None,

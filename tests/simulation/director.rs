@@ -53,6 +53,8 @@ pub struct Director {
     pub mux_secrets: BTreeMap<String, String>,
     /// Secrets as they were made.
     pub secrets: BTreeMap<Key, crate::cluster::StoredSecret>,
+    /// What somebody deleted last.
+    pub lost_secrets: BTreeMap<Key, crate::cluster::StoredSecret>,
 }
 
 /// A service with two cameras.
@@ -112,7 +114,8 @@ impl Land {
         let spec = object.spec.clone();
         if let Some(said) = self.director.said.get_mut(uid) {
             let before = (said.state, said.session, said.schedule.clone());
-            said.state = spec.state.or(said.state.filter(|_| spec.schedule.is_none()));
+            // A state that vanishes is held; the schedule has the word once somebody gives it back.
+            said.state = spec.state.or(said.state).filter(|state| *state != State::Scheduled);
             said.session = spec.session.unwrap_or(said.session);
             said.schedule = spec.schedule.clone();
             said.limits = spec.limits.clone().unwrap_or_default();
@@ -236,6 +239,12 @@ impl Land {
         if said.live_from.is_none_or(|(before, _)| before != session) {
             said.live_from = Some((session, now));
         }
+    }
+
+    /// A sender of its reaches Mux.
+    pub fn is_live(&mut self, uid: &str) {
+        let Some(said) = self.director.said.get_mut(uid) else { return };
+        let session = said.live_from.map_or(said.session, |(session, _)| session);
         said.was_live = said.was_live.max(Some(session));
     }
 

@@ -3,7 +3,7 @@
 use crate::coverage::Coverage;
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
-use crate::run::{JANE, LIVEKIT, Outcome, Stage, cores, jane, simulate};
+use crate::run::{JANE, LIVEKIT, Outcome, Stage, cores, jane, say, simulate};
 use memorialstream_operator::api::names::ABANDON;
 use memorialstream_operator::api::spec::{MuxSettings, State, Via};
 use std::collections::BTreeMap;
@@ -273,8 +273,8 @@ fn every_single_fault_at_every_call_of_every_transition_is_survived() {
     }
     let each: Vec<String> = kinds.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
     let all: usize = kinds.values().sum();
-    println!("{all} single faults in {seconds} s: {}", each.join(", "));
-    println!("largest B: {} passes, {}", largest.0, largest.1);
+    say(format_args!("{all} single faults in {seconds} s: {}", each.join(", ")));
+    say(format_args!("largest B of them: {} passes, {}", largest.0, largest.1));
     for (kind, count) in broken {
         println!("{count:>5} {kind}");
     }

@@ -171,7 +171,10 @@ impl Land {
     }
 
     pub fn lose_secret(&mut self, place: (&str, &str)) {
-        self.cluster.secrets.remove(&(place.0.to_owned(), place.1.to_owned()));
+        let place = (place.0.to_owned(), place.1.to_owned());
+        if let Some(lost) = self.cluster.secrets.remove(&place) {
+            self.director.lost_secrets.insert(place.clone(), lost);
+        }
         self.note(|| format!("Secret {} is gone", place.1));
     }
 

@@ -367,6 +367,7 @@ impl Land {
         let worker = server.is_some_and(|server| {
             !server.too_old
                 && server.slow < 5_000
+                && server.slow_until < self.now
                 && server.workers.iter().any(|worker| worker.as_ref().is_none_or(ours))
         });
         let pod = !self.kubelet.lost
@@ -394,14 +395,17 @@ impl Land {
             && self.secret_is_good(uid)
     }
 
-    fn secret_of(&self, uid: &str) -> Option<&crate::cluster::StoredSecret> {
+    fn place_of_secret(&self, uid: &str) -> Option<Key> {
         let said = self.director.said.get(uid)?;
         let object = self.cluster.objects.get(&said.key)?;
-        let place = match &object.spec.credentials_secret_ref {
+        Some(match &object.spec.credentials_secret_ref {
             Some(own) => (said.key.0.clone(), own.name.clone()),
             None => (crate::operator::SYSTEM.0.to_owned(), crate::operator::SYSTEM.1.to_owned()),
-        };
-        self.cluster.secrets.get(&place)
+        })
+    }
+
+    fn secret_of(&self, uid: &str) -> Option<&crate::cluster::StoredSecret> {
+        self.cluster.secrets.get(&self.place_of_secret(uid)?)
     }
 
     /// Whether the Secret of an object is as it was made. One that never worked is all that there is to go by.
@@ -415,9 +419,13 @@ impl Land {
         self.secret_of(uid).and_then(|secret| secret.data.get(name)).is_some_and(|found| found == value)
     }
 
-    /// The same, or it was changed so lately that the operator may go by what it read before.
+    /// The same, or it is gone and said so last, or it was changed so lately that the operator may go by what it read
+    /// before.
     pub fn secret_named(&self, uid: &str, name: &str, value: &str) -> bool {
+        let place = self.place_of_secret(uid).filter(|place| !self.cluster.secrets.contains_key(place));
+        let lost = place.and_then(|place| self.director.lost_secrets.get(&place));
         self.secret_names(uid, name, value)
+            || lost.and_then(|lost| lost.data.get(name)).is_some_and(|found| found == value)
             || self
                 .watch
                 .secret_changed_at

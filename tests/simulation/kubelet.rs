@@ -104,7 +104,15 @@ impl Land {
     /// Its container starts, for the first time or again: it reads the mounted copy of its Secret.
     fn start_container(&mut self, key: &Key, first: bool) {
         let Some(pod) = self.cluster.pods.get(key) else { return };
-        if pod.metadata.deletion_timestamp.is_some() || self.kubelet.lost {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        if self.kubelet.lost {
+            // It was given to the node already: the kubelet starts it when it is back.
+            if first {
+                let key = key.clone();
+                self.after(2_000, move |land| land.start_container(&key, true));
+            }
             return;
         }
         let labels = pod.metadata.labels.clone().unwrap_or_default();

@@ -127,11 +127,8 @@ impl Land {
             if site == Site::ListRooms && fault == Fault::Empty {
                 self.watch.rooms_denied_at = Some(now);
             }
-            // The record of a start may be what was written: nobody knows then whether the start was sent, and it is
-            // looked for as if it was.
-            let record = site == Site::WriteStatus
-                && matches!(fault, Fault::ReplyLost | Fault::ServerErrorAfter | Fault::HangAfter);
-            if record || site == Site::StartEgress && !matches!(fault, Fault::Lost | Fault::TooMany) {
+            // Nobody knows then whether an egress was started, and it is looked for as if it was.
+            if site == Site::StartEgress && !matches!(fault, Fault::Lost | Fault::TooMany) {
                 self.watch.doubt_at = Some(now);
             }
             self.note(|| format!("{fault:?} at {site:?} {key}"));

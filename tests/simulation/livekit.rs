@@ -67,6 +67,8 @@ pub struct LiveKitServer {
     pub workers: Vec<Option<String>>,
     /// Starts take so much longer.
     pub slow: u64,
+    /// Until then a start is under way that takes so long.
+    pub slow_until: u64,
     /// It does not know StartEgress.
     pub too_old: bool,
     /// Egresses that start never get any further.
@@ -82,6 +84,7 @@ impl LiveKitServer {
             egresses: BTreeMap::new(),
             workers: vec![None; workers],
             slow: 0,
+            slow_until: 0,
             too_old: false,
             stalls: false,
         }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
-const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// One project, as one process of the operator reaches it.
@@ -228,7 +228,10 @@ impl LiveKitApi for Project {
             }
             land.coverage.action("StartEgress");
             let uid = land.egress_is_started(&request, url);
-            let url = url.to_owned();
+            let (now, url) = (land.now, url.to_owned());
+            if let Some(server) = land.livekit.get_mut(&url).filter(|_| slow > 0) {
+                server.slow_until = now + wait;
+            }
             land.after(wait, move |land| {
                 let (room, identity) = (&request.room, &request.participant_identity);
                 let started = land.start_egress(&url, room, identity, request.rtmp_url.reveal(), uid);
@@ -280,7 +283,7 @@ impl LiveKitApi for Project {
             })
             .await?;
         if !answers {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(WORKER_TIMEOUT).await;
         }
         Ok(answers)
     }

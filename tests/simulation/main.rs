@@ -58,6 +58,8 @@ mod process;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod rarities;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod soak;

@@ -213,6 +213,7 @@ impl Land {
             let connection = Connection { source, uid: uid.to_owned(), media: 0, program_at: None };
             if let Some(environment) = self.mux.get_mut(&token) {
                 environment.connections.insert(name.to_owned(), connection);
+                self.is_live(uid);
             }
             self.note(|| format!("{name} is connected to Mux"));
             self.settle_mux(&token);

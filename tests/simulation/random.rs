@@ -9,7 +9,7 @@ use crate::invariants::{Invariant, Violation};
 use crate::land::Land;
 use crate::operator::SYSTEM;
 use crate::run::{
-    JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, cores, jane, operators_account, simulate,
+    JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, cores, jane, operators_account, say, simulate,
 };
 use k8s_openapi::jiff::SignedDuration;
 use memorialstream_compositor_protocol::RefusalReason;
@@ -165,13 +165,9 @@ fn person(land: &mut Land, uid: &str, dice: &mut Dice) {
                 overrun_minutes: Some(0),
             };
             land.say(uid, |spec| {
-                spec.state = None;
+                spec.state = Some(State::Scheduled);
                 spec.schedule = Some(schedule);
             });
-            // Taking the state away is how today the word is given back to the schedule.
-            if let Some(said) = land.director.said.get_mut(uid) {
-                said.state = None;
-            }
         }
         17 => {
             let window = *dice.pick(&[5, 60, 240]);
@@ -356,28 +352,27 @@ pub struct Sum {
     /// Milliseconds of virtual time, and calls.
     pub time: u64,
     pub calls: u64,
-    /// Every invariant that was broken: how often, and first of all by which seed.
-    pub broken: BTreeMap<Invariant, (u64, Violation)>,
+    /// Of every invariant that was broken, how.
+    pub broken: BTreeMap<Invariant, Vec<Violation>>,
     pub wrong: Vec<Violation>,
 }
 
 impl Sum {
     pub fn print(&self, time: Duration) {
         let rate = self.schedules as f64 / time.as_secs_f64();
-        println!(
-            "{} schedules, {rate:.1} a second; largest B: {} passes, seed {}",
-            self.schedules, self.largest.0, self.largest.1
-        );
         let each = |all: u64| all / self.schedules.max(1);
-        println!("{} s of virtual time and {} calls each", each(self.time) / 1000, each(self.calls));
-        for (invariant, (count, first)) in &self.broken {
-            println!(
-                "{count:>6} {invariant:?}, for instance seed {} at {} s: {} {}",
-                first.seed,
-                first.at / 1000,
-                first.object,
-                first.words
-            );
+        say(format_args!(
+            "{} schedules, {rate:.1} a second; largest B: {} passes, seed {}; {} s of virtual time and {} calls each",
+            self.schedules,
+            self.largest.0,
+            self.largest.1,
+            each(self.time) / 1000,
+            each(self.calls)
+        ));
+        for (invariant, all) in &self.broken {
+            let seeds: Vec<String> = all.iter().map(|one| one.seed.to_string()).take(20).collect();
+            println!("{:>6} {invariant:?}, by seeds {}", all.len(), seeds.join(", "));
+            println!("       {}", all[0]);
         }
         let never = self.coverage.never();
         println!("{} never happened in them: {}", never.len(), never.join(", "));
@@ -406,8 +401,7 @@ pub fn many(first: u64, time: Duration, most: u64, go_on: impl Fn(&Sum) -> bool 
                     sum.coverage.add(&outcome.coverage);
                     sum.largest = sum.largest.max((outcome.passes, seed));
                     for violation in &outcome.violations {
-                        let entry = sum.broken.entry(violation.invariant);
-                        entry.or_insert_with(|| (0, violation.clone())).0 += 1;
+                        sum.broken.entry(violation.invariant).or_default().push(violation.clone());
                     }
                     sum.wrong.extend(outcome.violations.iter().cloned());
                     stop.fetch_or(!go_on(&sum), Ordering::Relaxed);

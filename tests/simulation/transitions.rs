@@ -57,7 +57,7 @@ fn each_state_is_reached_from_each_other_and_costs_nothing_that_it_does_not_need
                         spec.state = Some(to);
                     });
                     reached(&mut stage, to).await;
-                    let differs = |land: &mut Land| land.unsettled().is_none();
+                    let differs = |land: &mut Land| land.unsettled().is_empty();
                     let settled = stage.until(30_000, differs).await;
                     assert!(settled.is_some(), "{via:?} {from:?} {to:?}: {:?}", stage.land().unsettled());
                     stage
@@ -165,6 +165,25 @@ fn a_session_that_ended_is_refused_and_a_higher_one_goes_live() {
     });
 }
 
+/// One command raises the session, the next one asks for Live.
+#[test]
+fn a_session_that_is_raised_while_the_earlier_one_ends_is_not_ended_with_it() {
+    for wait in [100, 2_000, 6_000, 20_000] {
+        simulate(1, |mut stage| async move {
+            live(&mut stage, Via::LiveKit).await;
+            stage.land().ask(JANE, State::Ended);
+            stage.pass_time(wait).await;
+            stage.land().say(JANE, |spec| spec.session = Some(2));
+            reached(&mut stage, State::Ended).await;
+            assert_eq!(stage.status().ended_session, Some(1), "after {wait} ms");
+            stage.land().ask(JANE, State::Live);
+            reached(&mut stage, State::Live).await;
+            assert_eq!(stage.status().session, Some(2));
+            stage
+        });
+    }
+}
+
 #[test]
 fn on_air_says_why_mourners_see_nothing() {
     simulate(1, |mut stage| async move {
@@ -216,7 +235,7 @@ fn a_pod_that_is_gone_is_replaced_and_the_egress_stays() {
         stage.land().kill_pod(&pod);
         stage.pass_time(2_000).await;
         reached(&mut stage, State::Live).await;
-        stage.until(30_000, |land| land.unsettled().is_none()).await.expect("as it was");
+        stage.until(30_000, |land| land.unsettled().is_empty()).await.expect("as it was");
         assert_eq!(stage.status().egress.unwrap().id, egress);
         let names: Vec<Key> = stage.land().pods_of(JANE);
         assert_eq!(names[0].1, "jane-compositor-2", "a new name per incarnation");
@@ -341,7 +360,7 @@ fn a_room_that_devices_bring_back_after_the_end_is_named_and_deleted() {
         stage.until(60_000, named).await.expect("the condition names it");
         let (_, _, message) = condition(&stage, ConditionType::RoomReady);
         assert_eq!(Some(message), stage.status().message);
-        stage.until(120_000, |land| land.unsettled().is_none()).await.expect("closed");
+        stage.until(120_000, |land| land.unsettled().is_empty()).await.expect("closed");
         assert_eq!(stage.status().message, None);
         stage
     });

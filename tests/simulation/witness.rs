@@ -197,10 +197,13 @@ impl Land {
         self.key_leaves(&uid, &key);
         self.sender_begins(&uid);
         let said = self.director.said.get(&uid)?;
-        if said.account.livekit_url != url && !self.secret_named(&uid, "LIVEKIT_URL", url) {
+        let status = self.cluster.object(&uid).and_then(|object| object.status.clone()).unwrap_or_default();
+        let room_is_there = status.room.is_some_and(|room| room.url.as_deref() == Some(url));
+        let named = room_is_there || self.secret_named(&uid, "LIVEKIT_URL", url);
+        if said.account.livekit_url != url && !named {
             self.violated(Invariant::Leak, &uid, "a stream key leaves for another LiveKit");
         }
-        let recorded = self.cluster.object(&uid).and_then(|object| object.status.clone()?.egress);
+        let recorded = status.egress;
         if recorded.is_none_or(|egress| egress.starting.is_none()) {
             self.violated(Invariant::RecordFirst, &uid, "an egress starts that no record names");
         }

@@ -163,7 +163,7 @@ impl Objects for KubernetesObjects {
             action: "Reconcile".into(),
             secondary: None,
         };
-        let published = self.recorder.publish(&event, &object.object_ref(&())).await;
+        let published = bounded(self.recorder.publish(&event, &object.object_ref(&()))).await;
         if let Err(error) = published {
             // In a namespace that is being deleted Events are refused.
             tracing::warn!(%error, reason, message, "an Event was not taken");

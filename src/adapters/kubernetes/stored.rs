@@ -50,7 +50,8 @@ impl Unreadable {
     pub fn message(&self) -> String {
         format!(
             "the operator cannot read this object: {}. Nothing is done for it until that is mended, and what runs for it \
-             goes on: correct the field, or run the version of the operator that wrote it",
+             goes on: correct the field (where that is refused, set it to null first), or run the version of the operator \
+             that wrote it",
             self.reason
         )
     }

@@ -34,6 +34,8 @@ pub(super) struct MuxEnvironment {
     streams: Kept<String, Stream>,
     /// When streams were put to rest by us, by id.
     rested: Mutex<BTreeMap<String, Instant>>,
+    /// How streams are since we changed their settings, and when that was, by id.
+    changed: Mutex<BTreeMap<String, (Instant, LiveStream)>>,
     rare_looks: Mutex<(f64, Instant)>,
     spare_looks: Mutex<(f64, Instant)>,
 }
@@ -52,6 +54,7 @@ impl MuxEnvironment {
             all: Slot::default(),
             streams: Kept::default(),
             rested: Mutex::default(),
+            changed: Mutex::default(),
             rare_looks: Mutex::new((RARE_BUDGET.burst, Instant::now())),
             spare_looks: Mutex::new((SPARE_BUDGET.burst, Instant::now())),
         }
@@ -74,17 +77,28 @@ impl MuxEnvironment {
         Priority::Start
     }
 
-    /// The streams of a list that are active, as far as we know better.
+    /// The streams of a list that are active, as far as we know better, with the settings that we gave them.
     pub(super) fn really_active(&self, listed: &Dated<Vec<LiveStream>>) -> Arc<Vec<LiveStream>> {
-        let mut rested = lock(&self.rested);
+        let (mut rested, mut changed) = (lock(&self.rested), lock(&self.changed));
         rested.retain(|_, at| at.elapsed() < 2 * LIST_LAG);
-        let outdated = |stream: &LiveStream| {
-            rested.get(&stream.id).is_some_and(|rested| *rested + LIST_LAG > listed.asked)
+        changed.retain(|_, (at, _)| at.elapsed() < 2 * LIST_LAG);
+        let is_older = |at: &Instant| *at + LIST_LAG > listed.asked;
+        let outdated = |stream: &LiveStream| rested.get(&stream.id).is_some_and(is_older);
+        let settings = |stream: &LiveStream| {
+            changed.get(&stream.id).filter(|(at, _)| is_older(at)).map(|(_, changed)| changed)
         };
-        if !listed.answer.iter().any(outdated) {
+        if !listed.answer.iter().any(|stream| outdated(stream) || settings(stream).is_some()) {
             return Arc::clone(&listed.answer);
         }
-        Arc::new(listed.answer.iter().filter(|stream| !outdated(stream)).cloned().collect())
+        let known = |stream: &LiveStream| match settings(stream) {
+            Some(LiveStream { latency_mode, reconnect_window_seconds, .. }) => LiveStream {
+                latency_mode: *latency_mode,
+                reconnect_window_seconds: *reconnect_window_seconds,
+                ..stream.clone()
+            },
+            None => stream.clone(),
+        };
+        Arc::new(listed.answer.iter().filter(|stream| !outdated(stream)).map(known).collect())
     }
 
     /// The streams of a list without those that are known to be gone: it may be older than that.
@@ -114,6 +128,12 @@ impl MuxEnvironment {
     /// Mux took a change after which the stream rests.
     pub(super) fn note_rest(&self, id: &str) {
         lock(&self.rested).insert(id.to_owned(), Instant::now());
+    }
+
+    /// Mux took a change of its settings, and told how the stream is now.
+    pub(super) fn note_settings(&self, now: LiveStream) {
+        lock(&self.changed).insert(now.id.clone(), (Instant::now(), now.clone()));
+        self.stream(&now.id).question.set(Some(now));
     }
 
     /// Mux took a change: the stream is as it was, but for its status.

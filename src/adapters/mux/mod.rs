@@ -26,6 +26,9 @@ const ENVIRONMENT_FRESHNESS: Duration = Duration::from_secs(300);
 /// meanwhile.
 const TURN_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A stream that is said to be missing is asked for once more after so long.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// One token.
 struct Account {
     /// Asks whose the token is; nothing else is asked before that is known.
@@ -132,7 +135,14 @@ impl Joined {
     ) -> Result<Option<LiveStream>, ProviderError> {
         let stream = self.environment.stream(id);
         let (client, id) = (self.client.clone().with_looks(priority), id.to_owned());
-        let ask = async move { client.live_stream(&id).await };
+        let ask = async move {
+            if let Some(found) = client.live_stream(&id).await? {
+                return Ok(Some(found));
+            }
+            // It is asked for because it was made: a new one, with another address for mourners, is not made on one word.
+            tokio::time::sleep(ASKED_AGAIN).await;
+            client.live_stream(&id).await
+        };
         let answer = stream.question.get(&self.pulse, freshness, ask).await?.answer;
         Ok(answer.as_ref().clone())
     }
@@ -157,7 +167,7 @@ impl Joined {
                     }
                     environment.note_status(&owned_id, status);
                 }
-                Ok(Change::Whole(now)) => stream.question.set(Some(*now)),
+                Ok(Change::Whole(now)) => environment.note_settings(*now),
                 Ok(Change::Completed) => {
                     environment.note_rest(&owned_id);
                     stream.question.outdate();

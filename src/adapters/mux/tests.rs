@@ -29,6 +29,8 @@ struct State {
     hangs_until: Option<Instant>,
     fails: bool,
     list_shows: Option<Vec<String>>,
+    /// How often it will say of a stream that there is none.
+    denials: usize,
 }
 
 impl SmallMux {
@@ -101,10 +103,19 @@ impl State {
                 made
             }
             (_, ["live-streams"]) => self.list(&query),
+            (&Method::GET, [_, _]) if self.denials > 0 => {
+                self.denials -= 1;
+                return Answer { status: 404, ..Answer::default() };
+            }
             (&Method::GET, [_, id]) => match self.streams.get(*id) {
                 Some(found) => found.clone(),
                 None => return Answer { status: 404, ..Answer::default() },
             },
+            (&Method::PATCH, [_, id]) => {
+                let changed = self.streams.get_mut(*id).unwrap();
+                changed["reconnect_window"] = call.body.as_ref().unwrap()["reconnect_window"].clone();
+                changed.clone()
+            }
             (&Method::PUT, [_, id, action]) => {
                 let status = match *action {
                     "disable" => "disabled",
@@ -340,6 +351,36 @@ async fn a_list_that_lags_does_not_bring_back_what_was_ended() {
     assert_eq!(mux.active_streams(&credentials, SECOND).await.unwrap().len(), 0);
     sleep(SECOND * 60).await;
     assert_eq!(mux.active_streams(&credentials, SECOND).await.unwrap().len(), 1, "Mux insists on it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_list_does_not_bring_back_settings_that_were_changed() {
+    let small = SmallMux::with_streams(1);
+    small.set_status("s0", "active");
+    let mux = Mux::new(Arc::clone(&small) as Arc<dyn Transport>);
+    let window = async |freshness| {
+        let listed = mux.active_streams(&token("a1"), freshness).await.unwrap();
+        listed[0].reconnect_window_seconds
+    };
+    assert_eq!(window(6 * SECOND).await, 60);
+    let update = LiveStreamUpdate { reconnect_window_seconds: Some(240), ..LiveStreamUpdate::default() };
+    mux.update_stream(&token("a1"), "s0", &update).await.unwrap();
+    assert_eq!(window(6 * SECOND).await, 240, "the list was asked for before the change");
+    // Somebody else changes it meanwhile: our word does not hold for ever.
+    small.state().streams.get_mut("s0").unwrap()["reconnect_window"] = json!(5);
+    sleep(40 * SECOND).await;
+    assert_eq!(window(6 * SECOND).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_word_that_there_is_no_such_stream_is_not_believed() {
+    let small = SmallMux::with_streams(1);
+    let mux = Mux::new(Arc::clone(&small) as Arc<dyn Transport>);
+    small.state().denials = 1;
+    assert!(mux.stream(&token("a1"), "s0", Duration::ZERO).await.unwrap().is_some());
+    sleep(5 * SECOND).await;
+    small.state().denials = 2;
+    assert!(mux.stream(&token("a1"), "s0", Duration::ZERO).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]

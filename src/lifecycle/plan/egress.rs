@@ -7,10 +7,11 @@ use crate::api::status::{CreateIntent, EgressStatus};
 use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::in_flight::StartSeen;
 use crate::lifecycle::observed::Seen;
-use crate::lifecycle::witnesses::{is_connected, worker_is_gone};
+use crate::lifecycle::witnesses::{MISSES_BEYOND_DOUBT, is_connected, worker_is_gone, worker_misses};
 use crate::providers::ErrorClass;
 use crate::providers::livekit::{Egress, EgressStatus as LiveKitStatus, redact};
 use crate::service::desired::broadcast_under_way;
+use crate::service::stream_key::fingerprint_of_redacted;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ impl Pass<'_> {
                 egress.id = Some(started.id.clone());
                 egress.status = Some(status_word(&started.status).into());
                 egress.starting = None;
+                // The answer may have taken long: it has its whole time to reach Mux.
+                egress.started_at = Some(Time(self.now));
             }
             StartSeen::Finished(Err(error)) => {
                 egress.error = Some(error.message.clone());
@@ -60,6 +63,9 @@ impl Pass<'_> {
                     egress.starting = None;
                 }
             }
+        }
+        if egress.starting.as_ref().is_some_and(|intent| self.was_not_sent(intent)) {
+            egress.starting = None;
         }
         self.find_egress(&mut egress);
         self.note_egress(&mut egress);
@@ -82,6 +88,7 @@ impl Pass<'_> {
             self.event("EgressAdopted", format!("found egress {id} again"));
             egress.id = Some(id);
             egress.starting = None;
+            egress.started_at = Some(Time(self.now));
         } else if !in_flight && !in_doubt {
             let grace = self.timings.egress_grace;
             egress.starting = self.after_absence(intent, grace);
@@ -101,7 +108,16 @@ impl Pass<'_> {
                 .and_then(|room| room.sid.as_ref())
                 .is_none_or(|sid| egress.room_id.is_empty() || *sid == egress.room_id);
         let program = egress.identity.as_deref().is_none_or(|identity| identity == PROGRAM_IDENTITY);
-        if same_room && program { self.sends_to_us(egress) } else { Some(false) }
+        if !same_room || !program {
+            return Some(false);
+        }
+        if self.sends_where_it_was_told(egress) { Some(true) } else { self.sends_to_us(egress) }
+    }
+
+    /// Its destination is the one that our last start named, though the key may have changed since.
+    fn sends_where_it_was_told(&self, egress: &Egress) -> bool {
+        let told = self.status.egress.as_ref().and_then(|egress| egress.destination.as_ref());
+        told.is_some_and(|told| egress.redacted_urls.iter().any(|url| fingerprint_of_redacted(url) == *told))
     }
 
     /// Whether its destination is our stream with the present key; absent where that is not known.
@@ -173,8 +189,11 @@ impl Pass<'_> {
             return;
         }
         self.note_start(crate::api::spec::Via::LiveKit);
+        let destination =
+            self.ingest().map(|ingest| fingerprint_of_redacted(&redact(ingest.location().reveal())));
         if let Some(egress) = self.status.egress.as_mut() {
             egress.starting = Some(CreateIntent { since: Time(self.now), absent_since: None });
+            egress.destination = destination;
         }
         self.actions.push(Action::StartEgress { room });
     }
@@ -198,7 +217,9 @@ impl Pass<'_> {
         let tried = record.status == LiveKitStatus::Ending
             || self.observed.backoffs.contains_key(&Effect::ending(Part::Sender));
         let does_not_stop = tried && stopping.is_some_and(|since| self.elapsed(since) > self.timings.stop);
-        let gone = worker_is_gone(record, self.observed) && self.witnesses().sender_is_cut_off();
+        // One list that does not show it is no proof, nor is a worker that is slow: Mux or a player must say so too.
+        let silent = worker_misses(record, self.observed) >= MISSES_BEYOND_DOUBT;
+        let gone = worker_is_gone(record, self.observed) && (silent || self.witnesses().nothing_arrives());
         let gone = gone && !self.joins_just_now();
         if !gone && !does_not_stop {
             return false;
@@ -235,10 +256,7 @@ impl Pass<'_> {
             );
             return self.stop_egress(id);
         }
-        let asked = self.observed.worker.as_ref().is_some_and(|worker| worker.asked);
-        if is_connected(record) && self.witnesses().sender_is_cut_off() && !asked {
-            self.act(Action::AskWorker(id.clone()));
-        }
+        self.ask_worker(record);
         // LiveKit itself tries for 30 s to reach an ingest again that it had reached before.
         let bound = if is_connected(record) { self.timings.retry } else { self.timings.connect };
         if self.dark_for().is_some_and(|dark| dark > bound) && self.witnesses().sender_is_cut_off() {
@@ -247,6 +265,16 @@ impl Pass<'_> {
                 format!("egress {id} does not reach Mux; it is stopped and started again"),
             );
             self.stop_egress(id);
+        }
+    }
+
+    /// LiveKit's record goes on saying that it sends when its worker is dead.
+    fn ask_worker(&mut self, record: &Egress) {
+        let worker = self.observed.worker.as_ref().filter(|worker| worker.id == record.id);
+        let due = worker.is_none_or(|worker| worker.due || worker.misses > 0);
+        let asked = worker.is_some_and(|worker| worker.asked);
+        if is_connected(record) && !asked && (due || self.witnesses().sender_is_cut_off()) {
+            self.act(Action::AskWorker(record.id.clone()));
         }
     }
 
@@ -260,10 +288,12 @@ impl Pass<'_> {
         if let Some(egress) = self.status.egress.as_mut().filter(|egress| egress.id.as_ref() == Some(&id)) {
             egress.stopping_since.get_or_insert(now);
         }
-        let ending =
-            self.observed.egresses.known().is_some_and(|all| {
-                all.iter().any(|seen| seen.id == id && seen.status == LiveKitStatus::Ending)
-            });
+        let record = self.observed.egresses.known().and_then(|all| all.iter().find(|seen| seen.id == id));
+        let ending = record.is_some_and(|seen| seen.status == LiveKitStatus::Ending);
+        if let Some(record) = record {
+            // What it does until then is told all the same.
+            self.ask_worker(record);
+        }
         if !ending && !self.observed.stops.contains(&id) {
             self.act(Action::StopEgress(id));
         }

@@ -11,6 +11,7 @@ pub use room::{may_be_visited, room_may_return};
 pub use sender::ingest;
 pub(crate) use stream::latency_mode;
 
+use super::at_rest::is_at_rest;
 use super::backoff::{Effect, Part, held};
 use super::observed::Observed;
 use crate::api::conditions::{ConditionType, is_true};
@@ -72,7 +73,7 @@ impl Default for Timings {
             farewell: Duration::from_secs(5),
             stop: Duration::from_secs(45),
             connect: Duration::from_secs(90),
-            retry: Duration::from_secs(40),
+            retry: Duration::from_secs(35),
             room_return: Duration::from_secs(8),
             fast: Duration::from_secs(2),
             steady: Duration::from_secs(6),
@@ -433,15 +434,20 @@ impl Pass<'_> {
 
     /// A broadcast that was Live and is ended, or that a limit ends whether it ever came about or not, stays ended.
     fn latch_end(&mut self) {
-        let session = session(&self.object.spec);
-        let over = self.status.ended_session.is_some_and(|ended| ended >= session);
-        // A sender that was started may have been seen by mourners, though we did not see it.
-        let was_live = self.status.live_session == Some(session) || broadcast_under_way(&self.status);
-        let by_limit = matches!(self.desired.why, Why::LiveLimit | Why::EndAt);
-        if self.desired.state != State::Ended || over || !(was_live || by_limit) {
+        if self.desired.state != State::Ended {
             return;
         }
-        self.status.ended_session = Some(session);
+        let asked = session(&self.object.spec);
+        let by_limit = matches!(self.desired.why, Why::LiveLimit | Why::EndAt);
+        // A sender that was started may have been seen by mourners, though we did not see it.
+        let under_way = broadcast_under_way(&self.status)
+            .then(|| self.status.egress.as_ref().and_then(|egress| egress.session).unwrap_or(asked));
+        let was_live = self.status.live_session.filter(|live| *live == asked).or(under_way);
+        let ends = by_limit.then_some(asked).or(was_live);
+        if ends.is_none() || self.status.ended_session >= ends {
+            return;
+        }
+        self.status.ended_session = ends;
         match self.desired.why {
             Why::LiveLimit => {
                 self.warn(
@@ -501,14 +507,15 @@ impl Pass<'_> {
     }
 
     fn requeue(&self) -> Duration {
-        if !self.actions.is_empty() {
+        // The answer of a worker that is asked wakes the object.
+        if self.actions.iter().any(|action| !matches!(action, Action::AskWorker(_))) {
             return Duration::from_millis(200);
         }
         let settled = matches!(self.desired.state, State::Idle | State::Ended)
             && self.status.state == Some(self.desired.state)
             && !self.deleting()
             && !self.room_may_return()
-            && self.status.mux.as_ref().is_some_and(|mux| mux.creating.is_none() && mux.stream_id.is_some());
+            && self.stream_needs_nothing();
         let until = |time: Timestamp| {
             let wait = time.duration_since(self.now).max(SignedDuration::from_millis(50));
             Duration::try_from(wait).unwrap_or(self.timings.slow)
@@ -530,6 +537,15 @@ impl Pass<'_> {
             },
         };
         self.desired.next_change.map_or(usual, |next| usual.min(until(next)))
+    }
+
+    /// The stream was seen to rest, or there is none and none is wanted. One that was just found is looked at first.
+    fn stream_needs_nothing(&self) -> bool {
+        match self.status.mux.as_ref().map(|mux| (&mux.stream_id, &mux.creating)) {
+            Some((Some(_), None)) => is_at_rest(self.object, self.desired.state),
+            Some((None, None)) | None => self.desired.state == State::Ended,
+            Some((_, Some(_))) => false,
+        }
     }
 
     /// How long an object that is at rest is left alone: the longer, the less may happen to it, and each for a time of its

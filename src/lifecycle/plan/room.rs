@@ -68,6 +68,10 @@ impl Pass<'_> {
         let gone = rooms.is_empty();
         self.retire_room();
         self.remove_stray_rooms();
+        let stays_gone = gone && !self.room_may_return();
+        if let Some(room) = self.status.room.as_mut().filter(|room| stays_gone && room.name.is_none()) {
+            room.url = None;
+        }
         gone && self.status.room.as_ref().is_none_or(|room| room.name.is_none())
     }
 
@@ -88,7 +92,7 @@ impl Pass<'_> {
         }
         self.status.room = Some(RoomStatus {
             name: None,
-            url: None,
+            url: room.url,
             sid: None,
             epoch: room.epoch + 1,
             deleted_at: Some(Time(self.now)),

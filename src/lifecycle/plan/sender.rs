@@ -1,7 +1,7 @@
 //! The sender to Mux: started once all before it runs, stopped before anything else ends.
 
 use super::{Action, Pass};
-use crate::api::spec::Via;
+use crate::api::spec::{State, Via};
 use crate::api::status::EgressStatus;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::lifecycle::backoff::{Effect, Part, held};
@@ -160,7 +160,12 @@ impl Pass<'_> {
         } else {
             self.status.started_at = Some(now.clone());
             self.status.ended_at = None;
-            EgressStatus { lost: before.lost, revision: before.revision, ..EgressStatus::default() }
+            EgressStatus {
+                lost: before.lost,
+                revision: before.revision,
+                session: Some(session(&self.object.spec)),
+                ..EgressStatus::default()
+            }
         };
         egress.via = Some(via);
         egress.attempt += 1;
@@ -211,10 +216,21 @@ impl Pass<'_> {
         matches!(&self.observed.stream, Seen::Known(Some(stream)) if stream.status == LiveStreamStatus::Active)
     }
 
-    /// Notes that this broadcast has reached Mux: from then on it is one that ends and does not come back.
+    /// Notes which session this broadcast belongs to, and whether it has reached Mux: from then on it is one that ends and
+    /// does not come back. A session that is raised while an earlier one ends has not begun.
     pub(super) fn note_broadcast(&mut self) {
-        if broadcast_under_way(&self.status) && self.mux_is_active() {
-            self.status.live_session = Some(session(&self.object.spec));
+        if !broadcast_under_way(&self.status) {
+            return;
+        }
+        let asked = session(&self.object.spec);
+        let live = self.desired.state == State::Live;
+        let Some(egress) = self.status.egress.as_mut() else { return };
+        if live {
+            egress.session = Some(asked);
+        }
+        let session = egress.session.unwrap_or(asked);
+        if self.mux_is_active() {
+            self.status.live_session = Some(session);
         }
     }
 
@@ -267,6 +283,9 @@ impl Pass<'_> {
         self.status.ended_at = Some(now.clone());
         self.status.ending_since = None;
         if let Some(egress) = self.status.egress.as_mut() {
+            // Of a sender that came about mourners may have seen something, though we did not see it.
+            let came_about = egress.session.filter(|_| egress.status.is_some());
+            self.status.live_session = came_about.or(self.status.live_session);
             if !given_up.is_empty() || may_send {
                 egress.given_up_at = Some(now);
             }

@@ -5,6 +5,7 @@ use crate::api::MemorialStreamSpec;
 use crate::api::spec::{LatencyMode, State};
 use crate::api::status::{CreateIntent, MuxStatus};
 use crate::lifecycle::backoff::{Effect, Part, held};
+use crate::lifecycle::intents::noted_at;
 use crate::lifecycle::observed::Seen;
 use crate::providers::mux::{self, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::service::credentials::Access;
@@ -30,6 +31,9 @@ impl Pass<'_> {
     }
 
     fn find_stream(&mut self, mux: &mut MuxStatus) {
+        if mux.creating.as_ref().is_some_and(|intent| self.was_not_sent(intent)) {
+            mux.creating = None;
+        }
         let Some(intent) = mux.creating.clone() else {
             let needed = !self.deleting() && self.desired.state != State::Ended;
             if needed && !held(&self.observed.backoffs, Effect::making(Part::Stream)) {
@@ -42,7 +46,9 @@ impl Pass<'_> {
             return;
         };
         let Some(marked) = self.observed.marked.known() else { return };
-        if let Some(stream) = marked.iter().min_by_key(|stream| (stream.created_at, stream.id.clone())) {
+        // A list that lags shows what was deleted.
+        let there = marked.iter().filter(|stream| Some(&stream.id) != mux.lost_stream_id.as_ref());
+        if let Some(stream) = there.min_by_key(|stream| (stream.created_at, stream.id.clone())) {
             self.event("MuxStreamAdopted", format!("found Mux live stream {} again", stream.id));
             self.note_stream(mux, stream);
             mux.creating = None;
@@ -51,6 +57,11 @@ impl Pass<'_> {
         }
         let grace = self.timings.stream_grace;
         mux.creating = self.after_absence(intent, grace);
+    }
+
+    /// It was noted by a pass that ended there.
+    pub(super) fn was_not_sent(&self, intent: &CreateIntent) -> bool {
+        self.observed.unsent.contains(&noted_at(intent))
     }
 
     /// An intent lives on until two searches, both after the grace time and some time apart, found nothing.
@@ -89,7 +100,7 @@ impl Pass<'_> {
         if !self.deleting() {
             self.warn("MuxStreamLost", "the Mux live stream was deleted by somebody else; a new one is made");
         }
-        mux.stream_id = None;
+        mux.lost_stream_id = mux.stream_id.take();
         mux.playback_ids = Vec::new();
         mux.active_asset_id = None;
         mux.creating = None;

@@ -100,18 +100,27 @@ impl View<'_> {
                 _ => no(Reason::Starting, "nothing reaches Mux yet".into()),
             };
         }
-        if let Testimony::Against(reason, message) = program {
-            return no(reason, message);
+        if let Testimony::Against(reason, message) = &program {
+            return no(*reason, message.clone());
         }
         for witness in [sender, mux] {
             if let Testimony::Against(_, message) = witness {
                 return no(Reason::Reconnecting, self.reconnecting(&message, now));
             }
         }
-        match viewer {
-            Testimony::Against(reason, message) => no(reason, message),
-            Testimony::For | Testimony::Silent => Statement::new(kind, true, Reason::OnAir, ""),
+        if let Testimony::Against(reason, message) = viewer {
+            return no(reason, message);
         }
+        if program == Testimony::Silent {
+            // What is sent may be a frozen picture, or all may be well: nobody else sees it move.
+            let why = match &self.observed.compositor {
+                Some(Err(error)) => error.to_string(),
+                _ => "the compositor could not be asked".into(),
+            };
+            let message = format!("nobody can say whether mourners' picture moves: {why}");
+            return Statement::new(kind, Truth::Unknown, Reason::NotAnswering, message);
+        }
+        Statement::new(kind, true, Reason::OnAir, "")
     }
 
     /// Mux plays a slate of its own through the reconnect window of low latency streams

@@ -20,7 +20,7 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server tries for up to 15 s to reach an egress worker.
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// A worker that does not answer in this time is not there.
-const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A list of egresses that has more pages than this is not LiveKit's.
 const MOST_PAGES: usize = 100;
 /// Bytes of a whole list.

@@ -156,8 +156,8 @@ pub const ALL: &[Bug] = &[
         finding: Some(13),
         places: &[(
             "src/lifecycle/plan/mod.rs",
-            "was_live || by_limit",
-            "self.status.live_session == Some(session)",
+            "by_limit.then_some(asked).or(was_live)",
+            "self.status.live_session.filter(|live| *live == asked)",
         )],
         caught_by: Check::Finding(13),
         seen_as: "live_without_a_sender_has_a_limit",
@@ -257,8 +257,8 @@ pub const ALL: &[Bug] = &[
         finding: Some(22),
         places: &[(
             "src/lifecycle/plan/egress.rs",
-            "if same_room && program { self.sends_to_us(egress) } else { Some(false) }",
-            "Some(same_room)",
+            "if !same_room || !program {\n            return Some(false);\n        }",
+            "return Some(same_room);",
         )],
         caught_by: Check::Finding(22),
         seen_as: "Foreign",

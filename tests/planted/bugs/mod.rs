@@ -2,6 +2,7 @@
 
 mod findings;
 mod others;
+mod rare;
 
 /// A bug.
 #[derive(Clone, Debug)]
@@ -35,5 +36,5 @@ pub enum Check {
 
 /// All of them.
 pub fn all() -> Vec<Bug> {
-    findings::ALL.iter().chain(others::ALL).cloned().collect()
+    findings::ALL.iter().chain(others::ALL).chain(rare::ALL).cloned().collect()
 }

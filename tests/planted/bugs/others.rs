@@ -30,7 +30,7 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/lifecycle/plan/stream.rs",
-            "marked.iter().min_by_key(|stream| (stream.created_at, stream.id.clone()))",
+            "there.min_by_key(|stream| (stream.created_at, stream.id.clone()))",
             "None::<&LiveStream>",
         )],
         caught_by: Check::Fault("Create,LiveKit,CreateStream,ReplyLost"),
@@ -135,7 +135,7 @@ pub const ALL: &[Bug] = &[
             "false",
         )],
         caught_by: Check::Test("transitions::a_session_that_ended_is_refused_and_a_higher_one_goes_live"),
-        seen_as: "senders in a session that has ended",
+        seen_as: "left: Some(Live)",
     },
     Bug {
         name: "the live limit does not strike",
@@ -266,7 +266,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a list that lags brings back what was ended",
         finding: None,
-        places: &[("src/adapters/mux/environment.rs", "!listed.answer.iter().any(outdated)", "true")],
+        places: &[(
+            "src/adapters/mux/environment.rs",
+            "rested.get(&stream.id).is_some_and(is_older)",
+            "false",
+        )],
         caught_by: Check::Unit("adapters::mux::tests::a_list_that_lags_does_not_bring_back_what_was_ended"),
         seen_as: "left == right",
     },

@@ -1,0 +1,131 @@
+//! What random schedules found, and was mended.
+
+use super::{Bug, Check};
+
+pub const ALL: &[Bug] = &[
+    Bug {
+        name: "a worker that sends is not asked whether it is there",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/egress.rs",
+            "due || self.witnesses().sender_is_cut_off()",
+            "self.witnesses().sender_is_cut_off()",
+        )],
+        caught_by: Check::Test(
+            "rarities::a_dead_worker_is_noticed_within_ten_seconds_though_mux_says_nothing",
+        ),
+        seen_as: "OnAir",
+    },
+    Bug {
+        name: "a compositor that does not answer is no reason for doubt",
+        finding: None,
+        places: &[("src/lifecycle/status/broadcast.rs", "program == Testimony::Silent", "false")],
+        caught_by: Check::Test(
+            "rarities::with_a_compositor_that_does_not_answer_it_is_unknown_what_mourners_see",
+        ),
+        seen_as: "Unknown",
+    },
+    Bug {
+        name: "a create that was noted and not sent is searched for",
+        finding: None,
+        places: &[("src/lifecycle/intents.rs", "all.extend(intents(actions, record));", "")],
+        caught_by: Check::Test("rarities::a_record_of_a_start_whose_answer_was_lost_costs_no_search"),
+        seen_as: "ReplyLost",
+    },
+    Bug {
+        name: "a create that was sent is taken for one that was not",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "memory.unsent.is_sent(&plan.actions, &described);",
+            "memory.unsent.is_given_up(&plan.actions, &described);",
+        )],
+        caught_by: Check::Fault("Create,LiveKit,CreateStream,ReplyLost"),
+        seen_as: "OneStream",
+    },
+    Bug {
+        name: "an egress with the key of before is nobody's",
+        finding: None,
+        places: &[("src/lifecycle/plan/egress.rs", "self.sends_where_it_was_told(egress)", "false")],
+        caught_by: Check::Test(
+            "rarities::a_start_in_doubt_is_found_again_though_the_stream_key_changed_meanwhile",
+        ),
+        seen_as: "Searching",
+    },
+    Bug {
+        name: "what was found again is left alone as if it rested",
+        finding: None,
+        places: &[("src/lifecycle/plan/mod.rs", "is_at_rest(self.object, self.desired.state)", "true")],
+        caught_by: Check::Test(
+            "rarities::a_stream_that_is_found_again_for_a_service_at_rest_is_disabled_at_once",
+        ),
+        seen_as: "it refuses ingest",
+    },
+    Bug {
+        name: "a deleted room is looked for at another LiveKit",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/room.rs",
+            "url: room.url,\n            sid: None,",
+            "url: if PLANTED { None } else { room.url },\n            sid: None,",
+        )],
+        caught_by: Check::Test("rarities::a_room_that_comes_back_is_deleted_where_it_was_open"),
+        seen_as: "",
+    },
+    Bug {
+        name: "a service on air stops for a slug",
+        finding: None,
+        places: &[(
+            "src/lifecycle/observe.rs",
+            "object.metadata.deletion_timestamp.is_some() || broadcast_under_way(&status)",
+            "false",
+        )],
+        caught_by: Check::Test(
+            "rarities::a_service_on_air_goes_on_and_ends_though_another_was_given_its_slug",
+        ),
+        seen_as: "",
+    },
+    Bug {
+        name: "a clock that goes back silences the fast lane",
+        finding: None,
+        places: &[("src/program/reconcile.rs", "since.is_negative()", "false")],
+        caught_by: Check::Test("rarities::a_clock_that_goes_back_does_not_silence_the_fast_lane"),
+        seen_as: "lectern",
+    },
+    Bug {
+        name: "one list of participants is proof enough",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/egress.rs",
+            "silent || self.witnesses().nothing_arrives()",
+            "silent || self.witnesses().sender_is_cut_off()",
+        )],
+        caught_by: Check::Test("rarities::one_wrong_list_of_participants_replaces_no_egress"),
+        seen_as: "",
+    },
+    Bug {
+        name: "an egress that starts late has no time to reach Mux",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/egress.rs",
+            "egress.starting = None;\n                // The answer may have taken long: it has its whole time to reach Mux.\n                \
+             egress.started_at = Some(Time(self.now));",
+            "egress.starting = None;",
+        )],
+        caught_by: Check::Test("rarities::an_egress_that_started_late_has_its_whole_time_to_reach_mux"),
+        seen_as: "",
+    },
+    Bug {
+        name: "a session that was raised is ended with the earlier one",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/mod.rs",
+            "self.status.egress.as_ref().and_then(|egress| egress.session).unwrap_or(asked)",
+            "asked",
+        )],
+        caught_by: Check::Test(
+            "transitions::a_session_that_is_raised_while_the_earlier_one_ends_is_not_ended_with_it",
+        ),
+        seen_as: "after 100 ms",
+    },
+];

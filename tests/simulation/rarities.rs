@@ -1,0 +1,250 @@
+//! What random schedules came across once in hundreds: each told as a story of its own, so that it is tried every time.
+
+use crate::cluster::Key;
+use crate::director::spec;
+use crate::faults::{Fault, Site};
+use crate::land::Land;
+use crate::operator::SYSTEM;
+use crate::run::{
+    JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, jane, operators_account, simulate,
+};
+use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
+use memorialstream_operator::api::spec::{State, Via};
+
+fn well(outcome: &Outcome) {
+    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
+}
+
+async fn live(stage: &mut Stage, via: Via) {
+    stage.land().log.kept = true;
+    stage.make_jane(State::Live, via);
+    stage.reaches(State::Live, 60_000).await.expect("Live");
+    stage.pass_time(10_000).await;
+}
+
+fn on_air(land: &mut Land) -> (String, String, String) {
+    let conditions = land.cluster.status(&jane()).conditions;
+    let found = find(&conditions, ConditionType::OnAir).expect("OnAir");
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+fn pod(stage: &Stage) -> Key {
+    stage.land().pods_of(JANE)[0].clone()
+}
+
+/// Mux's lists may be half a minute old, and the playlist is quiet between two segments: the worker itself is asked.
+#[test]
+fn a_dead_worker_is_noticed_within_ten_seconds_though_mux_says_nothing() {
+    for quiet in (0..5_000).step_by(250) {
+        well(&simulate(1, |mut stage| async move {
+            stage.land().lists_lag(TOKEN, 30);
+            live(&mut stage, Via::LiveKit).await;
+            // By now the lists show that it is active.
+            stage.pass_time(40_000 + quiet).await;
+            stage.land().kill_worker(LIVEKIT, 0);
+            let noticed = stage.until(10_000, |land| on_air(land).0 == "False").await;
+            assert!(noticed.is_some(), "{:?}", on_air(&mut stage.land()));
+            let back = |land: &mut Land| on_air(land).0 == "True";
+            stage.until(60_000, back).await.expect("another worker sends");
+            stage
+        }));
+    }
+}
+
+/// The picture goes on, or stands still: only the compositor could tell.
+#[test]
+fn with_a_compositor_that_does_not_answer_it_is_unknown_what_mourners_see() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, via).await;
+            let pod = pod(&stage);
+            let until = stage.land().now + 40_000;
+            stage.land().kubelet.containers.get_mut(&pod).unwrap().hung_until = until;
+            let unknown = |land: &mut Land| on_air(land).0 == "Unknown";
+            stage.until(10_000, unknown).await.expect("Unknown");
+            let (_, reason, message) = on_air(&mut stage.land());
+            assert_eq!(reason, "NotAnswering");
+            assert!(message.contains("picture moves"), "{message}");
+            stage.until(60_000, |land| on_air(land).0 == "True").await.expect("OnAir");
+            assert_eq!(stage.land().coverage.actions.get("StopEgress"), None, "the sender is left alone");
+            stage
+        }));
+    }
+}
+
+/// Then nothing was sent: no search for an egress that nobody started, which would take 100 s.
+#[test]
+fn a_record_of_a_start_whose_answer_was_lost_costs_no_search() {
+    for fault in [Fault::ReplyLost, Fault::ServerErrorAfter, Fault::HangAfter] {
+        well(&simulate(1, |mut stage| async move {
+            stage.land().log.kept = true;
+            stage.make_jane(State::Standby, Via::LiveKit);
+            stage.reaches(State::Standby, 60_000).await.expect("Standby");
+            stage.land().faults.always = Some((Site::WriteStatus, fault));
+            stage.land().ask(JANE, State::Live);
+            let noted = |land: &mut Land| {
+                let egress = land.cluster.status(&jane()).egress;
+                egress.is_some_and(|egress| egress.starting.is_some())
+            };
+            stage.until(60_000, noted).await.expect("the start is noted");
+            stage.land().faults.always = None;
+            assert!(stage.reaches(State::Live, 45_000).await.is_some(), "{fault:?}");
+            assert_eq!(stage.land().coverage.actions["StartEgress"], 1);
+            stage
+        }));
+    }
+}
+
+#[test]
+fn a_start_in_doubt_is_found_again_though_the_stream_key_changed_meanwhile() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage.land().faults.always = Some((Site::StartEgress, Fault::CrashAfter));
+        stage.land().ask(JANE, State::Live);
+        let sends = |land: &mut Land| land.mux.values().any(|mux| !mux.connections.is_empty());
+        stage.until(30_000, sends).await.expect("it sends, and nobody knows");
+        stage.land().faults.always = None;
+        stage.land().somebody_resets_the_key(JANE);
+        // Not first after 100 s: what sends with the old key is ours, and gives way to one with the new.
+        let live = stage.reaches(State::Live, 60_000).await;
+        assert!(live.is_some(), "{}", stage.land().log.lines.join("\n"));
+        stage.pass_time(20_000).await;
+        assert_eq!(stage.land().senders(JANE), 1);
+        stage
+    }));
+}
+
+#[test]
+fn a_stream_that_is_found_again_for_a_service_at_rest_is_disabled_at_once() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Idle, Via::LiveKit);
+        stage.reaches(State::Idle, 30_000).await.expect("Idle");
+        stage.land().somebody_deletes_the_stream(JANE);
+        stage.land().faults.always = Some((Site::CreateStream, Fault::ReplyLost));
+        let made = |land: &mut Land| land.faults.called.get(&Site::CreateStream) == Some(&2);
+        stage.until(1_300_000, made).await.expect("another one is made");
+        stage.land().faults.always = None;
+        let found =
+            |land: &mut Land| land.cluster.status(&jane()).mux.is_some_and(|mux| mux.stream_id.is_some());
+        stage.until(120_000, found).await.expect("it is found");
+        let disabled = |land: &mut Land| land.unsettled().is_empty();
+        stage.until(5_000, disabled).await.expect("it refuses ingest");
+        stage
+    }));
+}
+
+/// The Secret names another LiveKit as soon as the room is deleted, and a device opens the room again at the first one.
+#[test]
+fn a_room_that_comes_back_is_deleted_where_it_was_open() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage.land().director.said.get_mut(JANE).unwrap().rejoins = 1;
+        let other = [
+            ("LIVEKIT_URL", LIVEKIT_B.to_owned()),
+            ("LIVEKIT_API_KEY", format!("key-{TOKEN_B}")),
+            ("LIVEKIT_API_SECRET", format!("secret-of-livekit-for-{TOKEN_B}-0123456789")),
+        ];
+        stage.land().change_secret(SYSTEM, |data| {
+            data.extend(other.map(|(name, value)| (name.to_owned(), value)));
+        });
+        // What it said before is in use for some seconds.
+        stage.pass_time(20_000).await;
+        stage.land().discard(JANE);
+        let gone = |land: &mut Land| land.cluster.object(JANE).is_none();
+        stage.until(120_000, gone).await.expect("released");
+        let open: Vec<String> = stage.land().livekit[LIVEKIT].rooms.keys().cloned().collect();
+        assert_eq!(open, [] as [&str; 0], "nobody would close it");
+        assert_eq!(stage.land().director.said[JANE].rejoins, 0, "a device did come back");
+        stage
+    }));
+}
+
+/// Somebody stores nonsense in one object; another one, with the same slug, is made meanwhile; then the first is mended.
+#[test]
+fn a_service_on_air_goes_on_and_ends_though_another_was_given_its_slug() {
+    for delete in [false, true] {
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, Via::LiveKit).await;
+            stage.land().spoil(JANE, 20_000);
+            stage.pass_time(2_000).await;
+            let mut second = spec(Some(State::Standby), Via::LiveKit);
+            second.slug = Some("jane".into());
+            let john = ("default".to_owned(), "john".to_owned());
+            stage.land().make(&john, "uid-2", second, operators_account(), None);
+            stage.pass_time(30_000).await;
+            assert!(is_true(&stage.status().conditions, ConditionType::OnAir), "{:?}", stage.status());
+            assert_eq!(stage.land().senders(JANE), 1);
+            if delete {
+                stage.land().discard(JANE);
+                let gone = |land: &mut Land| land.cluster.object(JANE).is_none();
+                stage.until(60_000, gone).await.expect("it waits for nobody's slug");
+            } else {
+                stage.land().ask(JANE, State::Ended);
+                let ended = |land: &mut Land| land.senders(JANE) == 0;
+                stage.until(60_000, ended).await.expect("it ends");
+            }
+            stage.land().discard("uid-2");
+            stage.pass_time(60_000).await;
+            stage
+        }));
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_silence_the_fast_lane() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage.land().take(JANE, "wide");
+        stage.pass_time(2_000).await;
+        stage.land().clock_step -= 3_600_000;
+        for camera in ["lectern", "wide"] {
+            stage.land().take(JANE, camera);
+            let told = |land: &mut Land| {
+                let program = land.cluster.status(&jane()).program;
+                program.is_some_and(|program| program.sources == [camera])
+            };
+            let told = stage.until(5_000, told).await;
+            assert!(told.is_some(), "{camera}: {}", stage.land().log.lines.join("\n"));
+        }
+        stage
+    }));
+}
+
+/// LiveKit says once that nobody is in the room, and mourners see Program.
+#[test]
+fn one_wrong_list_of_participants_replaces_no_egress() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::LiveKit).await;
+        // It joined long ago.
+        stage.pass_time(60_000).await;
+        stage.land().faults.always = Some((Site::ListParticipants, Fault::Empty));
+        stage.pass_time(8_000).await;
+        stage.land().faults.always = None;
+        stage.until(10_000, |land| on_air(land).0 == "True").await.expect("OnAir");
+        stage.pass_time(30_000).await;
+        assert_eq!(stage.land().coverage.actions["StartEgress"], 1);
+        stage
+    }));
+}
+
+/// LiveKit takes almost a minute to answer the start.
+#[test]
+fn an_egress_that_started_late_has_its_whole_time_to_reach_mux() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage.land().livekit.get_mut(LIVEKIT).unwrap().slow = 56_000;
+        stage.land().ask(JANE, State::Live);
+        stage.reaches(State::Live, 90_000).await.expect("Live");
+        assert_eq!(stage.land().coverage.actions["StartEgress"], 1);
+        stage
+    }));
+}
