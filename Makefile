@@ -45,7 +45,7 @@ demo-down: lab
 test: lab
 	$(BIN)/memorialstream-lab prepare -- cargo test --workspace --no-run
 	$(BIN)/memorialstream-lab exec -- sh -ec '\
-		SIMULATION_SCHEDULES=150 ENUMERATE_STRIDE=16 cargo test --workspace --lib --bins --test "[!c]*"; \
+		SIMULATION_SECONDS=360 SIMULATION_SCHEDULES=7000 cargo test --workspace --lib --bins --test "[!c]*"; \
 		cargo test --workspace --test cluster -- --test-threads=100'
 	cargo test --workspace --test killed_lab -- --ignored
 	$(PLANTED)
