@@ -151,7 +151,10 @@ impl Pass<'_> {
         let failures = &self.memory.failures;
         let mut outcomes = Vec::new();
         for (index, action) in actions.iter().enumerate() {
-            tracing::info!(object = %self.identity, ?action, "acting");
+            // Whether a worker is there is asked every two seconds.
+            if !matches!(action, Action::AskWorker(_)) {
+                tracing::info!(object = %self.identity, ?action, "acting");
+            }
             match self.perform(action).await {
                 Ok(outcome) => {
                     outcomes.extend(outcome);

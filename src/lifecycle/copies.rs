@@ -26,13 +26,19 @@ pub(super) async fn keep_credentials(
     else {
         return Ok(before);
     };
-    // Where the Secret is set aside in part, what is used instead is kept: the fast lane goes by it too.
     let both_accept = observed.rooms.known().is_some();
     if !both_accept || !has_finalizer(object) {
         return Ok(before);
     }
     let Context { in_use, world, .. } = context;
     let secrets = world.secrets.as_ref();
+    // Where the Secret is set aside in part, what is used instead is kept, for the fast lane goes by it too; where it is set
+    // aside as a whole, nothing is new.
+    if observed.set_aside.is_some()
+        && in_use.of(secrets, identity, object).await.as_ref() == Some(credentials)
+    {
+        return Ok(before);
+    }
     let environment = &environment.environment_id;
     match in_use.keep(secrets, identity, object, environment, credentials).await {
         Ok(name) => Ok(Some(name)),

@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A worker that answers is asked again after so long: one that is dead is known within 10 s, whatever Mux says.
-const ASKED_EVERY: Duration = Duration::from_secs(3);
+/// A worker that answers is asked again in the next pass, two seconds later: the second silence of one that is dead is over
+/// within 10 s, whatever Mux says.
+const ASKED_EVERY: Duration = Duration::from_millis(1_500);
 
 /// A start of an egress beside the lane.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,53 +7,108 @@ use crate::api::status::CreateIntent;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// So many are remembered while Kubernetes takes no write.
+/// So many of each are remembered.
 const MOST: usize = 100;
 
-/// When this process noted intents on which it did not act, in seconds since 1970. Lost with the process: then they are searched for.
+/// What is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Created {
+    /// A live stream.
+    Stream,
+    /// An egress.
+    Egress,
+}
+
+/// A create, and when it was noted: in seconds since 1970, for status counts whole seconds.
+pub type Noted = (Created, i64);
+
+/// Which creates this process noted and did not send. Lost with the process: then they are searched for.
 #[derive(Debug, Default)]
-pub struct Unsent(Mutex<BTreeSet<i64>>);
+pub struct Unsent(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    unsent: BTreeSet<Noted>,
+    sent: BTreeSet<Noted>,
+}
 
 impl Unsent {
-    fn all(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When they were noted: see [`noted_at`].
-    pub fn seen(&self) -> BTreeSet<i64> {
-        self.all().clone()
+    /// All of them.
+    pub fn seen(&self) -> BTreeSet<Noted> {
+        self.inner().unsent.clone()
     }
 
-    /// The record of these actions may stand in status, and none of them is done.
+    /// The record of these actions may stand in status, and none of them is done. What was sent within the same second
+    /// stays sent: a cache may be older than its record.
     pub fn is_given_up(&self, actions: &[Action], record: &MemorialStreamStatus) {
-        let mut all = self.all();
-        all.extend(intents(actions, record));
-        while all.len() > MOST {
-            all.pop_first();
-        }
+        let mut inner = self.inner();
+        let new: Vec<Noted> = noted(actions, record).filter(|one| !inner.sent.contains(one)).collect();
+        inner.unsent.extend(new);
+        bound(&mut inner.unsent);
     }
 
-    /// The record of these actions stands, and they follow. An earlier record may bear the same time.
+    /// The record of these actions stands, and they follow.
     pub fn is_sent(&self, actions: &[Action], record: &MemorialStreamStatus) {
-        let mut all = self.all();
-        for since in intents(actions, record) {
-            all.remove(&since);
+        let mut inner = self.inner();
+        for one in noted(actions, record) {
+            inner.unsent.remove(&one);
+            inner.sent.insert(one);
         }
+        bound(&mut inner.sent);
     }
 }
 
-/// When an intent was noted: status counts whole seconds.
-pub fn noted_at(intent: &CreateIntent) -> i64 {
-    intent.since.0.as_second()
+fn bound(all: &mut BTreeSet<Noted>) {
+    while all.len() > MOST {
+        all.pop_first();
+    }
 }
 
-/// When the creates among these actions were noted.
-fn intents(actions: &[Action], record: &MemorialStreamStatus) -> impl Iterator<Item = i64> {
-    let starting = record.egress.as_ref().and_then(|egress| egress.starting.as_ref());
-    let creating = record.mux.as_ref().and_then(|mux| mux.creating.as_ref());
+/// The creates among these actions.
+fn noted(actions: &[Action], record: &MemorialStreamStatus) -> impl Iterator<Item = Noted> {
+    let since = |intent: &CreateIntent| intent.since.0.as_second();
+    let egress = record.egress.as_ref().and_then(|egress| egress.starting.as_ref()).map(since);
+    let stream = record.mux.as_ref().and_then(|mux| mux.creating.as_ref()).map(since);
     actions.iter().filter_map(move |action| match action {
-        Action::StartEgress { .. } => starting.map(noted_at),
-        Action::CreateStream(_) => creating.map(noted_at),
+        Action::StartEgress { .. } => Some((Created::Egress, egress?)),
+        Action::CreateStream(_) => Some((Created::Stream, stream?)),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::status::MuxStatus;
+    use crate::providers::mux::{LatencyMode, NewLiveStream};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    #[test]
+    fn what_was_sent_is_never_taken_for_unsent() {
+        let new = NewLiveStream {
+            passthrough: String::new(),
+            latency_mode: LatencyMode::Low,
+            reconnect_window_seconds: 0,
+            test: false,
+        };
+        let actions = [Action::CreateStream(Box::new(new))];
+        let record = |milliseconds| {
+            let since = Time(Timestamp::from_millisecond(milliseconds).unwrap());
+            let creating = Some(CreateIntent { since, absent_since: None });
+            let mux = Some(MuxStatus { creating, ..MuxStatus::default() });
+            MemorialStreamStatus { mux, ..MemorialStreamStatus::default() }
+        };
+        let unsent = Unsent::default();
+        unsent.is_given_up(&actions, &record(1_100));
+        assert_eq!(unsent.seen(), BTreeSet::from([(Created::Stream, 1)]));
+        // The next pass does it, within the same second; a later one, with an old cache, comes too late.
+        unsent.is_sent(&actions, &record(1_300));
+        unsent.is_given_up(&actions, &record(1_900));
+        assert_eq!(unsent.seen(), BTreeSet::new());
+    }
 }

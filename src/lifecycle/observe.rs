@@ -41,8 +41,9 @@ pub async fn observe(
         if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
     let SignedIn { access, set_aside, credentials } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
-    // Without its slug nothing begins; what is on air goes on, and what is being deleted needs none.
-    let keeps_on = object.metadata.deletion_timestamp.is_some() || broadcast_under_way(&status);
+    // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
+    let keeps_on =
+        object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty();
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         slug_holder: context
@@ -114,6 +115,12 @@ pub async fn observe(
     observed.egresses = egresses;
     (observed.endpoint, observed.compositor) = endpoint.unzip();
     observed
+}
+
+fn something_runs(status: &MemorialStreamStatus) -> bool {
+    broadcast_under_way(status)
+        || status.ending_since.is_some()
+        || status.room.as_ref().is_some_and(|room| room.name.is_some())
 }
 
 async fn kept_key(world: &World, namespace: &str, name: &str) -> Option<KeptKey> {

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoffs;
 use super::in_flight::{StartSeen, WorkerSeen};
+use super::intents::Noted;
 use super::sight::Sight;
 use crate::providers::ProviderError;
 use crate::providers::livekit::{Egress, LiveKitRoom, Participant};
@@ -50,8 +51,8 @@ pub struct Observed {
     pub kept_key: Option<KeptKey>,
     /// A start of an egress that runs beside the lane.
     pub start: StartSeen,
-    /// Of creates that were noted and surely not sent: when that was, in seconds since 1970.
-    pub unsent: BTreeSet<i64>,
+    /// Creates that were noted and surely not sent.
+    pub unsent: BTreeSet<Noted>,
     /// What the worker of an egress answered.
     pub worker: Option<WorkerSeen>,
     /// The egresses that are being stopped beside the lane.

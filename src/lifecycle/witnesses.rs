@@ -7,7 +7,7 @@ use crate::api::spec::Via;
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::providers::livekit::{Egress, EgressStatus, Participant};
 use crate::providers::mux::LiveStreamStatus;
-use crate::service::pod::in_use;
+use crate::service::pod::{PodSeen, in_use};
 use memorialstream_compositor_protocol::CompositorStatus;
 
 /// What a witness says.
@@ -17,6 +17,8 @@ pub enum Testimony {
     For,
     /// They do not, for this reason.
     Against(Reason, String),
+    /// It may be so no longer: who alone could tell does not answer.
+    Unsure(String),
     /// It cannot see.
     Silent,
 }
@@ -50,11 +52,6 @@ impl Witnesses {
             sender: sender(status, via, observed),
             program: program(via, observed),
         }
-    }
-
-    /// Nothing reaches mourners any more that a sender of ours brings: the sender is to blame, or what lies beyond it.
-    pub fn sender_is_cut_off(&self) -> bool {
-        self.sender.is_against() || self.nothing_arrives()
     }
 
     /// Mux or a mourner's player says that nothing comes from a sender of ours.
@@ -119,8 +116,10 @@ fn sender(status: &MemorialStreamStatus, via: Via, observed: &Observed) -> Testi
             };
             if !is_connected(egress) {
                 against("the egress is not connected to Mux")
-            } else if worker_is_gone(egress, observed) {
+            } else if has_left(egress, observed) {
                 against("the worker of the egress is gone")
+            } else if worker_misses(egress, observed) >= MISSES_OF_THE_DEAD {
+                Testimony::Unsure("the worker of the egress does not answer".into())
             } else {
                 Testimony::For
             }
@@ -140,13 +139,17 @@ pub const MISSES_OF_THE_DEAD: u32 = 2;
 pub const MISSES_BEYOND_DOUBT: u32 = 4;
 
 /// The worker of an egress that is said to run does not answer, or is not in the room any more. A healthy one answers
-/// within 0.02 s; LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its
-/// worker's death (docs/livekit-facts.md).
+/// within 0.02 s (docs/livekit-facts.md).
 pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
+    worker_misses(egress, observed) >= MISSES_OF_THE_DEAD || has_left(egress, observed)
+}
+
+/// LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its worker's death
+/// (docs/livekit-facts.md).
+fn has_left(egress: &Egress, observed: &Observed) -> bool {
     let joined = matches!(egress.status, EgressStatus::Active | EgressStatus::Ending);
     let left = |all: &Vec<Participant>| all.iter().all(|participant| participant.identity != egress.id);
-    let silent = worker_misses(egress, observed) >= MISSES_OF_THE_DEAD;
-    silent || (joined && observed.participants.known().is_some_and(left))
+    joined && observed.participants.known().is_some_and(left)
 }
 
 /// How many requests to its worker in a row have stayed without an answer.
@@ -156,33 +159,35 @@ pub fn worker_misses(egress: &Egress, observed: &Observed) -> u32 {
 }
 
 fn program(via: Via, observed: &Observed) -> Testimony {
-    let compositor: &CompositorStatus = match &observed.compositor {
-        Some(Ok(compositor)) => compositor,
-        Some(Err(_)) => return Testimony::Silent,
-        // It runs, and could not be asked.
-        None if in_use(&observed.pods).is_some_and(|pod| pod.ready) => return Testimony::Silent,
-        None => {
+    let against = |reason: Reason, message: &str| Testimony::Against(reason, message.into());
+    let compositor: &CompositorStatus = match (&observed.compositor, in_use(&observed.pods)) {
+        (Some(Ok(compositor)), _) => compositor,
+        (_, Some(PodSeen { complaint: Some((reason, _)), name, .. })) => {
             return Testimony::Against(
                 Reason::ProgramStalled,
-                "no compositor runs: Program is missing".into(),
+                format!("pod {name} does not run ({reason}): Program is missing"),
             );
         }
+        _ if via == Via::LiveKit && !is_in_room(observed) => {
+            return against(Reason::NotPublishing, NOT_PUBLISHED);
+        }
+        (Some(Err(error)), _) => return Testimony::Unsure(error.to_string()),
+        (None, Some(pod)) if pod.ready => {
+            return Testimony::Unsure("the compositor could not be asked".into());
+        }
+        (None, _) => return against(Reason::ProgramStalled, "no compositor runs: Program is missing"),
     };
     if !compositor.program_advances() {
-        return Testimony::Against(
-            Reason::ProgramStalled,
-            "Program stands still: mourners see a frozen picture".into(),
-        );
+        return against(Reason::ProgramStalled, "Program stands still: mourners see a frozen picture");
     }
     let published = compositor.publisher.connected && is_in_room(observed);
     if via == Via::LiveKit && !published {
-        return Testimony::Against(
-            Reason::NotPublishing,
-            "Program is not published in the room, from where the egress takes it".into(),
-        );
+        return against(Reason::NotPublishing, NOT_PUBLISHED);
     }
     Testimony::For
 }
+
+const NOT_PUBLISHED: &str = "Program is not published in the room, from where the egress takes it";
 
 /// Program's participant is in the room, as far as LiveKit says.
 fn is_in_room(observed: &Observed) -> bool {

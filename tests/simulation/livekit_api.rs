@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
-const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// One project, as one process of the operator reaches it.
@@ -283,7 +283,7 @@ impl LiveKitApi for Project {
             })
             .await?;
         if !answers {
-            tokio::time::sleep(WORKER_TIMEOUT).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
         }
         Ok(answers)
     }

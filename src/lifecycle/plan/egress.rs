@@ -6,8 +6,11 @@ use crate::api::spec::State;
 use crate::api::status::{CreateIntent, EgressStatus};
 use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::in_flight::StartSeen;
+use crate::lifecycle::intents::Created;
 use crate::lifecycle::observed::Seen;
-use crate::lifecycle::witnesses::{MISSES_BEYOND_DOUBT, is_connected, worker_is_gone, worker_misses};
+use crate::lifecycle::witnesses::{
+    MISSES_BEYOND_DOUBT, Testimony, is_connected, worker_is_gone, worker_misses,
+};
 use crate::providers::ErrorClass;
 use crate::providers::livekit::{Egress, EgressStatus as LiveKitStatus, redact};
 use crate::service::desired::broadcast_under_way;
@@ -64,7 +67,7 @@ impl Pass<'_> {
                 }
             }
         }
-        if egress.starting.as_ref().is_some_and(|intent| self.was_not_sent(intent)) {
+        if egress.starting.as_ref().is_some_and(|intent| self.was_not_sent(Created::Egress, intent)) {
             egress.starting = None;
         }
         self.find_egress(&mut egress);
@@ -217,9 +220,12 @@ impl Pass<'_> {
         let tried = record.status == LiveKitStatus::Ending
             || self.observed.backoffs.contains_key(&Effect::ending(Part::Sender));
         let does_not_stop = tried && stopping.is_some_and(|since| self.elapsed(since) > self.timings.stop);
-        // One list that does not show it is no proof, nor is a worker that is slow: Mux or a player must say so too.
+        // Neither one list that does not show it nor a LiveKit that answers nobody is proof: Mux or a player must say so
+        // too, or nobody must see that anything arrives.
+        let witnesses = self.witnesses();
         let silent = worker_misses(record, self.observed) >= MISSES_BEYOND_DOUBT;
-        let gone = worker_is_gone(record, self.observed) && (silent || self.witnesses().nothing_arrives());
+        let unseen = silent && witnesses.viewer != Testimony::For;
+        let gone = worker_is_gone(record, self.observed) && (unseen || witnesses.nothing_arrives());
         let gone = gone && !self.joins_just_now();
         if !gone && !does_not_stop {
             return false;
@@ -259,7 +265,8 @@ impl Pass<'_> {
         self.ask_worker(record);
         // LiveKit itself tries for 30 s to reach an ingest again that it had reached before.
         let bound = if is_connected(record) { self.timings.retry } else { self.timings.connect };
-        if self.dark_for().is_some_and(|dark| dark > bound) && self.witnesses().sender_is_cut_off() {
+        let reaches_nobody = !is_connected(record) || self.witnesses().nothing_arrives();
+        if self.dark_for().is_some_and(|dark| dark > bound) && reaches_nobody {
             self.warn(
                 "EgressStuck",
                 format!("egress {id} does not reach Mux; it is stopped and started again"),
@@ -273,7 +280,7 @@ impl Pass<'_> {
         let worker = self.observed.worker.as_ref().filter(|worker| worker.id == record.id);
         let due = worker.is_none_or(|worker| worker.due || worker.misses > 0);
         let asked = worker.is_some_and(|worker| worker.asked);
-        if is_connected(record) && !asked && (due || self.witnesses().sender_is_cut_off()) {
+        if is_connected(record) && !asked && due {
             self.act(Action::AskWorker(record.id.clone()));
         }
     }

@@ -13,13 +13,13 @@ pub(crate) use stream::latency_mode;
 
 use super::at_rest::is_at_rest;
 use super::backoff::{Effect, Part, held};
-use super::observed::Observed;
+use super::observed::{Observed, Seen};
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{FINALIZER, PAUSED};
 use crate::api::spec::{State, StreamDeletion};
 use crate::api::status::StruckLimit;
 use crate::api::{MemorialStream, MemorialStreamStatus};
-use crate::providers::mux::{LiveStreamUpdate, NewLiveStream};
+use crate::providers::mux::{LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::service::Identity;
 use crate::service::abandoned::Abandoned;
 use crate::service::credentials::Access;
@@ -272,6 +272,7 @@ impl Pass<'_> {
             self.actions.push(Action::RemoveFinalizer);
             return;
         }
+        self.forget_old_server();
         if matches!(self.observed.access, Access::Unusable(_)) {
             if deleting {
                 self.abandon();
@@ -507,7 +508,7 @@ impl Pass<'_> {
     }
 
     fn requeue(&self) -> Duration {
-        // The answer of a worker that is asked wakes the object.
+        // A worker that does not answer wakes the object.
         if self.actions.iter().any(|action| !matches!(action, Action::AskWorker(_))) {
             return Duration::from_millis(200);
         }
@@ -542,7 +543,11 @@ impl Pass<'_> {
     /// The stream was seen to rest, or there is none and none is wanted. One that was just found is looked at first.
     fn stream_needs_nothing(&self) -> bool {
         match self.status.mux.as_ref().map(|mux| (&mux.stream_id, &mux.creating)) {
-            Some((Some(_), None)) => is_at_rest(self.object, self.desired.state),
+            Some((Some(_), None)) => match &self.observed.stream {
+                Seen::Known(Some(stream)) => stream.status == LiveStreamStatus::Disabled,
+                Seen::NotAsked => is_at_rest(self.object, self.desired.state),
+                Seen::Known(None) | Seen::Failed(_) => false,
+            },
             Some((None, None)) | None => self.desired.state == State::Ended,
             Some((_, Some(_))) => false,
         }

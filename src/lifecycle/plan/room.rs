@@ -18,6 +18,9 @@ const TOKENS_LIVE: SignedDuration = SignedDuration::from_hours(24);
 /// For how long LiveKit may still list a room that it deleted.
 const LIST_LAG: Duration = Duration::from_secs(5);
 
+/// For so long after its deletion a room is looked for at the server where it was open, whatever the Secret names since.
+const SERVER_BINDS: Duration = Duration::from_secs(300);
+
 /// After so many deletions in a row.
 fn pause(deletions: i64) -> Duration {
     Duration::from_secs(1 << deletions.clamp(0, 6)).min(LONGEST_PAUSE)
@@ -62,15 +65,28 @@ impl Pass<'_> {
         exists
     }
 
+    /// A server that has been gone for long binds nobody, whether it said that no room came back or not.
+    pub(super) fn forget_old_server(&mut self) {
+        let deleted = self.status.room.as_ref().and_then(|room| room.deleted_at.as_ref());
+        if deleted.is_some_and(|at| self.elapsed(at) > SERVER_BINDS) {
+            self.forget_server();
+        }
+    }
+
+    fn forget_server(&mut self) {
+        if let Some(room) = self.status.room.as_mut().filter(|room| room.name.is_none()) {
+            room.url = None;
+        }
+    }
+
     /// Deletes every room of ours, one that a participant brought back too. True once none is left.
     pub(super) fn remove_rooms(&mut self) -> bool {
         let Some(rooms) = self.observed.rooms.known() else { return false };
         let gone = rooms.is_empty();
         self.retire_room();
         self.remove_stray_rooms();
-        let stays_gone = gone && !self.room_may_return();
-        if let Some(room) = self.status.room.as_mut().filter(|room| stays_gone && room.name.is_none()) {
-            room.url = None;
+        if gone && !self.room_may_return() {
+            self.forget_server();
         }
         gone && self.status.room.as_ref().is_none_or(|room| room.name.is_none())
     }
@@ -144,8 +160,16 @@ impl Pass<'_> {
         if in_a_row > 0 && since < pause(in_a_row) {
             return;
         }
-        self.status.room =
-            Some(RoomStatus { deleted_at: Some(Time(self.now)), deletions: in_a_row + 1, ..room });
+        let here = match &self.observed.access {
+            Access::Granted { livekit_url, .. } => Some(livekit_url.clone()),
+            _ => None,
+        };
+        self.status.room = Some(RoomStatus {
+            url: room.url.clone().or(here),
+            deleted_at: Some(Time(self.now)),
+            deletions: in_a_row + 1,
+            ..room
+        });
         self.actions.extend(strays);
     }
 }

@@ -5,7 +5,7 @@ use crate::api::MemorialStreamSpec;
 use crate::api::spec::{LatencyMode, State};
 use crate::api::status::{CreateIntent, MuxStatus};
 use crate::lifecycle::backoff::{Effect, Part, held};
-use crate::lifecycle::intents::noted_at;
+use crate::lifecycle::intents::Created;
 use crate::lifecycle::observed::Seen;
 use crate::providers::mux::{self, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::service::credentials::Access;
@@ -31,7 +31,7 @@ impl Pass<'_> {
     }
 
     fn find_stream(&mut self, mux: &mut MuxStatus) {
-        if mux.creating.as_ref().is_some_and(|intent| self.was_not_sent(intent)) {
+        if mux.creating.as_ref().is_some_and(|intent| self.was_not_sent(Created::Stream, intent)) {
             mux.creating = None;
         }
         let Some(intent) = mux.creating.clone() else {
@@ -60,8 +60,8 @@ impl Pass<'_> {
     }
 
     /// It was noted by a pass that ended there.
-    pub(super) fn was_not_sent(&self, intent: &CreateIntent) -> bool {
-        self.observed.unsent.contains(&noted_at(intent))
+    pub(super) fn was_not_sent(&self, what: Created, intent: &CreateIntent) -> bool {
+        self.observed.unsent.contains(&(what, intent.since.0.as_second()))
     }
 
     /// An intent lives on until two searches, both after the grace time and some time apart, found nothing.

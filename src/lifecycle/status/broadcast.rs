@@ -36,6 +36,9 @@ impl View<'_> {
         if testimony == Testimony::For {
             return Statement::new(kind, true, Reason::Active, "");
         }
+        if let Testimony::Unsure(why) = testimony {
+            return Statement::new(kind, Truth::Unknown, Reason::NotAnswering, why);
+        }
         if self.start_is_searched_for() {
             let message = "the answer to the start of the egress was lost; it is being searched for, and a new one starts \
                            once it is surely not there";
@@ -103,22 +106,19 @@ impl View<'_> {
         if let Testimony::Against(reason, message) = &program {
             return no(*reason, message.clone());
         }
-        for witness in [sender, mux] {
+        for witness in [&sender, &mux] {
             if let Testimony::Against(_, message) = witness {
-                return no(Reason::Reconnecting, self.reconnecting(&message, now));
+                return no(Reason::Reconnecting, self.reconnecting(message, now));
             }
         }
         if let Testimony::Against(reason, message) = viewer {
             return no(reason, message);
         }
-        if program == Testimony::Silent {
-            // What is sent may be a frozen picture, or all may be well: nobody else sees it move.
-            let why = match &self.observed.compositor {
-                Some(Err(error)) => error.to_string(),
-                _ => "the compositor could not be asked".into(),
-            };
-            let message = format!("nobody can say whether mourners' picture moves: {why}");
-            return Statement::new(kind, Truth::Unknown, Reason::NotAnswering, message);
+        for witness in [program, sender] {
+            if let Testimony::Unsure(why) = witness {
+                let message = format!("nobody can say whether mourners see Program: {why}");
+                return Statement::new(kind, Truth::Unknown, Reason::NotAnswering, message);
+            }
         }
         Statement::new(kind, true, Reason::OnAir, "")
     }

@@ -19,8 +19,11 @@ use tokio::time::Instant;
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server tries for up to 15 s to reach an egress worker.
 const EGRESS_TIMEOUT: Duration = Duration::from_secs(20);
-/// A worker that does not answer in this time is not there.
-const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A worker that does not answer in this time does not send either, or LiveKit answers nobody. Of a dead one the server says
+/// so after 3 s.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
+/// What says sooner that it is unavailable did not ask a worker.
+const SOONEST_SILENCE: Duration = Duration::from_secs(2);
 /// A list of egresses that has more pages than this is not LiveKit's.
 const MOST_PAGES: usize = 100;
 /// Bytes of a whole list.
@@ -219,14 +222,16 @@ impl LiveKitApi for LiveKitClient {
     async fn ask_worker(&self, id: &str) -> Result<bool> {
         // A frozen worker is waited for by the server for 15 s, a dead one for 3 s.
         let request = proto::UpdateStreamRequest { egress_id: id.to_owned(), ..Default::default() };
+        let begun = Instant::now();
         let asked = self.egress_service("UpdateStream", &request, EGRESS_TIMEOUT);
         let Ok(answer) = tokio::time::timeout(WORKER_TIMEOUT, asked).await else { return Ok(false) };
         let answer: std::result::Result<proto::EgressInfo, _> = answer;
         match answer {
             Ok(_) => Ok(true),
             Err(failure)
-                if is(&failure, ServerErrorCode::UNAVAILABLE)
-                    || is(&failure, ServerErrorCode::DEADLINE_EXCEEDED) =>
+                if begun.elapsed() >= SOONEST_SILENCE
+                    && (is(&failure, ServerErrorCode::UNAVAILABLE)
+                        || is(&failure, ServerErrorCode::DEADLINE_EXCEEDED)) =>
             {
                 Ok(false)
             }

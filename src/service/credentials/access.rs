@@ -160,8 +160,8 @@ fn elsewhere(credentials: &Credentials, status: &MemorialStreamStatus) -> Option
     Some(SetAside {
         reason: Reason::LiveKitChanged,
         message: format!(
-            "LIVEKIT_URL is {} now, and the room of this service is open at {url}; put {url} back until the service has \
-             ended",
+            "LIVEKIT_URL is {} now, and the room of this service is open at {url}, or was a moment ago; put {url} back until \
+             the service has ended",
             credentials.livekit.url
         ),
     })

@@ -9,9 +9,10 @@ pub const ALL: &[Bug] = &[
         places: &[
             (
                 "src/lifecycle/witnesses.rs",
-                "silent || (joined && observed.participants.known().is_some_and(left))",
+                "joined && observed.participants.known().is_some_and(left)",
                 "false",
             ),
+            ("src/lifecycle/witnesses.rs", "ours.map_or(0, |worker| worker.misses)", "0"),
             (
                 "src/lifecycle/status/broadcast.rs",
                 "let Witnesses { viewer, mux, sender, program } = self.witnesses();",

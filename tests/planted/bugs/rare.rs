@@ -6,11 +6,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a worker that sends is not asked whether it is there",
         finding: None,
-        places: &[(
-            "src/lifecycle/plan/egress.rs",
-            "due || self.witnesses().sender_is_cut_off()",
-            "self.witnesses().sender_is_cut_off()",
-        )],
+        places: &[("src/lifecycle/plan/egress.rs", "is_connected(record) && !asked && due", "false")],
         caught_by: Check::Test(
             "rarities::a_dead_worker_is_noticed_within_ten_seconds_though_mux_says_nothing",
         ),
@@ -19,7 +15,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a compositor that does not answer is no reason for doubt",
         finding: None,
-        places: &[("src/lifecycle/status/broadcast.rs", "program == Testimony::Silent", "false")],
+        places: &[(
+            "src/lifecycle/status/broadcast.rs",
+            "return Statement::new(kind, Truth::Unknown, Reason::NotAnswering, message);",
+            "",
+        )],
         caught_by: Check::Test(
             "rarities::with_a_compositor_that_does_not_answer_it_is_unknown_what_mourners_see",
         ),
@@ -28,7 +28,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a create that was noted and not sent is searched for",
         finding: None,
-        places: &[("src/lifecycle/intents.rs", "all.extend(intents(actions, record));", "")],
+        places: &[("src/lifecycle/intents.rs", "inner.unsent.extend(new);", "")],
         caught_by: Check::Test("rarities::a_record_of_a_start_whose_answer_was_lost_costs_no_search"),
         seen_as: "ReplyLost",
     },
@@ -77,7 +77,7 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/lifecycle/observe.rs",
-            "object.metadata.deletion_timestamp.is_some() || broadcast_under_way(&status)",
+            "object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty()",
             "false",
         )],
         caught_by: Check::Test(
@@ -95,11 +95,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "one list of participants is proof enough",
         finding: None,
-        places: &[(
-            "src/lifecycle/plan/egress.rs",
-            "silent || self.witnesses().nothing_arrives()",
-            "silent || self.witnesses().sender_is_cut_off()",
-        )],
+        places: &[("src/lifecycle/plan/egress.rs", "unseen || witnesses.nothing_arrives()", "true")],
         caught_by: Check::Test("rarities::one_wrong_list_of_participants_replaces_no_egress"),
         seen_as: "",
     },
