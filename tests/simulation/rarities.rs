@@ -22,6 +22,12 @@ async fn live(stage: &mut Stage, via: Via) {
     stage.pass_time(10_000).await;
 }
 
+async fn standby(stage: &mut Stage) {
+    stage.land().log.kept = true;
+    stage.make_jane(State::Standby, Via::LiveKit);
+    stage.reaches(State::Standby, 60_000).await.expect("Standby");
+}
+
 fn on_air(land: &mut Land) -> (String, String, String) {
     let conditions = land.cluster.status(&jane()).conditions;
     let found = find(&conditions, ConditionType::OnAir).expect("OnAir");
@@ -77,9 +83,7 @@ fn with_a_compositor_that_does_not_answer_it_is_unknown_what_mourners_see() {
 fn a_record_of_a_start_whose_answer_was_lost_costs_no_search() {
     for fault in [Fault::ReplyLost, Fault::ServerErrorAfter, Fault::HangAfter] {
         well(&simulate(1, |mut stage| async move {
-            stage.land().log.kept = true;
-            stage.make_jane(State::Standby, Via::LiveKit);
-            stage.reaches(State::Standby, 60_000).await.expect("Standby");
+            standby(&mut stage).await;
             stage.land().faults.always = Some((Site::WriteStatus, fault));
             stage.land().ask(JANE, State::Live);
             let noted = |land: &mut Land| {
@@ -98,9 +102,7 @@ fn a_record_of_a_start_whose_answer_was_lost_costs_no_search() {
 #[test]
 fn a_start_in_doubt_is_found_again_though_the_stream_key_changed_meanwhile() {
     well(&simulate(1, |mut stage| async move {
-        stage.land().log.kept = true;
-        stage.make_jane(State::Standby, Via::LiveKit);
-        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        standby(&mut stage).await;
         stage.land().faults.always = Some((Site::StartEgress, Fault::CrashAfter));
         stage.land().ask(JANE, State::Live);
         let sends = |land: &mut Land| land.mux.values().any(|mux| !mux.connections.is_empty());
@@ -140,9 +142,7 @@ fn a_stream_that_is_found_again_for_a_service_at_rest_is_disabled_at_once() {
 #[test]
 fn a_room_that_comes_back_is_deleted_where_it_was_open() {
     well(&simulate(1, |mut stage| async move {
-        stage.land().log.kept = true;
-        stage.make_jane(State::Standby, Via::LiveKit);
-        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        standby(&mut stage).await;
         stage.land().director.said.get_mut(JANE).unwrap().rejoins = 1;
         let other = [
             ("LIVEKIT_URL", LIVEKIT_B.to_owned()),
@@ -203,9 +203,7 @@ fn a_service_on_air_goes_on_and_ends_though_another_was_given_its_slug() {
 #[test]
 fn a_clock_that_goes_back_does_not_silence_the_fast_lane() {
     well(&simulate(1, |mut stage| async move {
-        stage.land().log.kept = true;
-        stage.make_jane(State::Standby, Via::LiveKit);
-        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        standby(&mut stage).await;
         stage.land().take(JANE, "wide");
         stage.pass_time(2_000).await;
         stage.land().clock_step -= 3_600_000;
@@ -243,9 +241,7 @@ fn one_wrong_list_of_participants_replaces_no_egress() {
 #[test]
 fn an_egress_that_started_late_has_its_whole_time_to_reach_mux() {
     well(&simulate(1, |mut stage| async move {
-        stage.land().log.kept = true;
-        stage.make_jane(State::Standby, Via::LiveKit);
-        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        standby(&mut stage).await;
         stage.land().livekit.get_mut(LIVEKIT).unwrap().slow = 56_000;
         stage.land().ask(JANE, State::Live);
         stage.reaches(State::Live, 90_000).await.expect("Live");
