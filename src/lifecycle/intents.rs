@@ -1,6 +1,7 @@
 //! Records of creates that were never sent: the write of the record failed, or its answer was lost, and the pass ended
 //! there. What nobody sent need not be searched for.
 
+use super::observed::{Created, Noted};
 use super::plan::Action;
 use crate::api::MemorialStreamStatus;
 use crate::api::status::CreateIntent;
@@ -9,18 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many of each are remembered.
 const MOST: usize = 100;
-
-/// What is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Created {
-    /// A live stream.
-    Stream,
-    /// An egress.
-    Egress,
-}
-
-/// A create, and when it was noted: in seconds since 1970, for status counts whole seconds.
-pub type Noted = (Created, i64);
 
 /// Which creates this process noted and did not send. Lost with the process: then they are searched for.
 #[derive(Debug, Default)]

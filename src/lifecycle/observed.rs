@@ -2,7 +2,6 @@
 
 use super::backoff::Backoffs;
 use super::in_flight::{StartSeen, WorkerSeen};
-use super::intents::Noted;
 use super::sight::Sight;
 use crate::providers::ProviderError;
 use crate::providers::livekit::{Egress, LiveKitRoom, Participant};
@@ -64,6 +63,18 @@ pub struct Observed {
     /// How to reach the compositor.
     pub endpoint: Option<PodEndpoint>,
 }
+
+/// What is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Created {
+    /// A live stream.
+    Stream,
+    /// An egress.
+    Egress,
+}
+
+/// A create, and when it was noted: in seconds since 1970, for status counts whole seconds.
+pub type Noted = (Created, i64);
 
 /// What a question to a provider brought.
 #[derive(Clone, Debug, PartialEq)]

@@ -135,7 +135,7 @@ pub fn is_connected(egress: &Egress) -> bool {
 /// How many requests to a worker in a row must stay without an answer until it is taken for dead.
 pub const MISSES_OF_THE_DEAD: u32 = 2;
 
-/// How many, until it is replaced on that word alone.
+/// How many, until it is replaced on that word where no player sees anything arrive.
 pub const MISSES_BEYOND_DOUBT: u32 = 4;
 
 /// The worker of an egress that is said to run does not answer, or is not in the room any more. A healthy one answers

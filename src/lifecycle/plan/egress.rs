@@ -6,8 +6,7 @@ use crate::api::spec::State;
 use crate::api::status::{CreateIntent, EgressStatus};
 use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::in_flight::StartSeen;
-use crate::lifecycle::intents::Created;
-use crate::lifecycle::observed::Seen;
+use crate::lifecycle::observed::{Created, Seen};
 use crate::lifecycle::witnesses::{
     MISSES_BEYOND_DOUBT, Testimony, is_connected, worker_is_gone, worker_misses,
 };
