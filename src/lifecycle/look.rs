@@ -302,7 +302,8 @@ mod tests {
         assert_eq!(rooms(&deleted(25 * 3600), State::Idle), timings.idle);
         let lost = |seconds| {
             with(idle(), |status| {
-                status.egress = Some(EgressStatus { lost: vec!["EG_1".into()], ..EgressStatus::default() });
+                status.egress =
+                    Some(Box::new(EgressStatus { lost: vec!["EG_1".into()], ..EgressStatus::default() }));
                 status.ended_at = ago(seconds);
             })
         };

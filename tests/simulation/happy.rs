@@ -53,3 +53,22 @@ fn the_same_seed_plays_the_same_day() {
         assert_ne!(one.hash, good_day(8, via, true).hash);
     }
 }
+
+/// The farewell lasts five seconds, and times in status are whole seconds: it may be up to one shorter.
+#[test]
+fn a_sender_stops_as_soon_as_the_farewell_is_over() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        for moment in [0, 300, 700, 1_100, 1_500, 1_900] {
+            let outcome = simulate(1, |mut stage| async move {
+                stage.make_jane(State::Live, via);
+                stage.reaches(State::Live, 90_000).await.expect("Live");
+                stage.pass_time(20_000 + moment).await;
+                stage.land().ask(JANE, State::Ended);
+                let took = stage.until(20_000, |land| land.senders(JANE) == 0).await.expect("stopped");
+                assert!((4_000..=6_000).contains(&took), "{via:?}, asked after {moment} ms: {took} ms");
+                stage
+            });
+            assert!(outcome.violations.is_empty(), "{}", told(&outcome.violations));
+        }
+    }
+}

@@ -185,6 +185,7 @@ impl Action {
         matches!(
             self,
             Self::CompleteStream(_)
+                | Self::DisableStream(_)
                 | Self::DeleteStream(_)
                 | Self::StopEgress(_)
                 | Self::StopSurplus(_)
@@ -232,6 +233,8 @@ struct Pass<'a> {
     status: MemorialStreamStatus,
     actions: Vec<Action>,
     events: Vec<Event>,
+    /// After how long something is to be done that nothing else tells of.
+    due: Option<Duration>,
 }
 
 /// Decides what is done next.
@@ -252,6 +255,7 @@ pub fn plan(
         status: object.status.clone().unwrap_or_default(),
         actions: Vec::new(),
         events: Vec::new(),
+        due: None,
     };
     pass.set_clocks_right();
     pass.decide();
@@ -537,7 +541,8 @@ impl Pass<'_> {
                 None => self.timings.fast,
             },
         };
-        self.desired.next_change.map_or(usual, |next| usual.min(until(next)))
+        let next = [self.due, self.desired.next_change.map(until)];
+        next.into_iter().flatten().fold(usual, Duration::min)
     }
 
     /// The stream was seen to rest, or there is none and none is wanted. One that was just found is looked at first.

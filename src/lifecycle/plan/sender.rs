@@ -160,12 +160,12 @@ impl Pass<'_> {
         } else {
             self.status.started_at = Some(now.clone());
             self.status.ended_at = None;
-            EgressStatus {
+            Box::new(EgressStatus {
                 lost: before.lost,
                 revision: before.revision,
                 session: Some(session(&self.object.spec)),
                 ..EgressStatus::default()
-            }
+            })
         };
         egress.via = Some(via);
         egress.attempt += 1;
@@ -196,7 +196,7 @@ impl Pass<'_> {
     }
 
     fn is_rested(&self) -> bool {
-        let egress = self.status.egress.as_ref().filter(|_| broadcast_under_way(&self.status));
+        let egress = self.status.egress.as_deref().filter(|_| broadcast_under_way(&self.status));
         // A start that was refused has a back-off of its own, and ends with it: a worker may be there any moment.
         let came_about = |egress: &&EgressStatus| egress.status.is_some() || egress.error.is_none();
         let before =
@@ -246,8 +246,12 @@ impl Pass<'_> {
             return true;
         }
         let since = self.status.ending_since.get_or_insert(Time(self.now)).clone();
-        if self.waits_for_farewell(&since) {
-            return false;
+        if self.says_farewell() {
+            let rest = self.timings.farewell.saturating_sub(self.elapsed(&since));
+            if !rest.is_zero() {
+                self.due = Some(rest);
+                return false;
+            }
         }
         for id in &running {
             self.stop_egress(id.clone());
@@ -303,11 +307,8 @@ impl Pass<'_> {
         }
     }
 
-    fn waits_for_farewell(&self, since: &Time) -> bool {
-        desired::says_farewell(&self.desired, &self.status)
-            && self.elapsed(since) < self.timings.farewell
-            && self.mux_is_active()
-            && self.program_runs()
+    fn says_farewell(&self) -> bool {
+        desired::says_farewell(&self.desired, &self.status) && self.mux_is_active() && self.program_runs()
     }
 
     fn own_sender_runs(&self) -> bool {
