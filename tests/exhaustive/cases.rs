@@ -38,13 +38,13 @@ fn live() -> (MemorialStreamStatus, World) {
             made: true,
             ..CompositorStatus::default()
         }),
-        egress: Some(EgressStatus {
+        egress: Some(Box::new(EgressStatus {
             id: Some(egress_id(0)),
             via: Some(Via::LiveKit),
             attempt: 1,
             started_at: ago(600),
             ..EgressStatus::default()
-        }),
+        })),
         ..MemorialStreamStatus::default()
     };
     let mut world =

@@ -1,12 +1,12 @@
 //! Where everything comes to rest once faults are over, and whether that is what was wanted.
 
+use super::pass::stops_the_dead;
 use super::rules::Rule;
 use super::search::{Node, Search};
 use super::view::{Silent, View};
 use super::world::{Mux, NOWHERE, Phase, Sender, World};
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::status::says_the_same;
-use memorialstream_operator::lifecycle::plan::Action;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
 
@@ -207,19 +207,12 @@ fn goal(search: &mut Search, state: u32) -> Result<(), String> {
 fn rest(search: &mut Search, state: u32) -> Result<(), String> {
     let Node { status, world } = search.node(state);
     let planned = search.planned(state, Silent::Nobody);
-    let idle = |action: &Action| match action {
-        Action::StopEgress(id) | Action::StopSurplus(id) => {
-            let egress = world.egresses.get(usize::from(super::statuses::slot(id))).copied().flatten();
-            egress.is_some_and(|egress| egress.job.dead())
-        }
-        _ => false,
-    };
     let view = View::of(&world, &search.statuses.get(status).mentions, Silent::Nobody);
     let known = search.statuses.get(status).status.clone();
     let (_, described) = search.planner.describe(&known, view);
     let (_, again) = search.planner.describe(&described, view);
     let steady = says_the_same(&described, &again);
-    if planned.actions.iter().all(idle) && steady {
+    if planned.actions.iter().all(|action| stops_the_dead(action, &world)) && steady {
         return Ok(());
     }
     Err(UNSTEADY.into())

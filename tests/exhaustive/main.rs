@@ -129,7 +129,6 @@ fn every_state_in_which_a_limit_strikes_leads_to_what_is_wanted() {
 }
 
 #[test]
-#[ignore = "a deletion that waits for a silent Mux asks for the stop of a dead worker's egress over and over"]
 fn every_state_beside_providers_that_are_silent_for_long_leads_to_what_is_wanted() {
     let reach = Reach { silences: true, ..NOTHING_MORE };
     every_state_of(Scope { reach, states: &[State::Live, State::Ended], ..LIVEKIT }, 100_000);

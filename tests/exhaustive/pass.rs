@@ -2,7 +2,7 @@
 
 use super::calls::{Answer, free, perform};
 use super::rules::Rule;
-use super::statuses::{Mentions, Statuses, stripped};
+use super::statuses::{Mentions, Statuses, slot, stripped};
 use super::view::{FOREIGN, Silent, View};
 use super::world::{Held, Job, Start, World};
 use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
@@ -308,5 +308,16 @@ impl Pass<'_> {
         }
         let count = u8::try_from(self.planned.actions.len()).unwrap();
         self.fault == Fault::CrashAfter(count)
+    }
+}
+
+/// Whether it is a stop of a record whose worker is dead: LiveKit goes on showing it, and it is tried over and over.
+pub fn stops_the_dead(action: &Action, world: &World) -> bool {
+    match action {
+        Action::StopEgress(id) | Action::StopSurplus(id) => {
+            let egress = world.egresses.get(usize::from(slot(id))).copied().flatten();
+            egress.is_some_and(|egress| egress.job.dead())
+        }
+        _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::calls::free;
 use super::environment::{Change, Moves, Reach};
-use super::pass::{Fault, Next, Planned, Planner};
+use super::pass::{Fault, Next, Planned, Planner, stops_the_dead};
 use super::rules::Rule;
 use super::statuses::{Statuses, new_session};
 use super::view::{Silent, View};
@@ -156,6 +156,10 @@ impl Search {
         let undisturbed = self.undisturbed(status, &world, &planned);
         let same = |next: &Next| Node { status: next.status, world: next.world } == Node { status, world };
         let rest = !prompt && undisturbed.iter().all(same);
+        // Who is silent answers at some time, however often the dead are stopped meanwhile.
+        let only_waits = world.silent != Silent::Nobody
+            && !prompt
+            && planned.actions.iter().all(|action| stops_the_dead(action, &world));
         let settled = world.held.is_none() && world.silent == Silent::Nobody && !mentions.unsettled;
         if rest && world.strikes > 0 && settled {
             // Here the next things may go wrong.
@@ -167,7 +171,7 @@ impl Search {
         }
         self.passes(from, status, world, &planned, calm);
         for (change, fair, next) in moves {
-            let timely = rest || !waits(&change);
+            let timely = rest || only_waits || !waits(&change);
             if (timely && fair) || !calm {
                 self.add(from, Move::World(change), fair && timely, status, next);
             }

@@ -277,7 +277,7 @@ pub fn stripped(mut status: MemorialStreamStatus) -> MemorialStreamStatus {
         (egress.destination, egress.session) = (None, None);
         strip_egress(egress, under_way, status.conditions.first_mut());
     }
-    status.egress = status.egress.filter(|egress| *egress != EgressStatus::default());
+    status.egress = status.egress.filter(|egress| *egress != Box::default());
     if let Some(compositor) = status.compositor.as_mut() {
         compositor.restarts = 0;
     }
