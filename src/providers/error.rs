@@ -69,6 +69,8 @@ pub enum Cause {
     ServerTooOld,
     /// No egress worker, or none with room for one more.
     NoCapacity,
+    /// The request goes on; its asker waited as long as it could.
+    NoAnswerYet,
 }
 
 /// A call to a provider that failed.
@@ -103,7 +105,7 @@ impl ProviderError {
         let message = format!(
             "{provider} has not answered yet; it is slow, or the request waits for its turn at the rate limit"
         );
-        Self::new(provider, operation, class, message)
+        Self::new(provider, operation, class, message).because(Cause::NoAnswerYet)
     }
 
     /// A question whose asking came to an end without an answer.

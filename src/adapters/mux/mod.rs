@@ -12,7 +12,7 @@ use crate::providers::mux::{
     Answer, Call, Environment, LiveStream, LiveStreamStatus, LiveStreamUpdate, MuxClient, MuxCredentials,
     NewLiveStream, Priority, RateLimiter, RateLimits, Transport,
 };
-use crate::providers::{ErrorClass, Interruption, Provider, ProviderError};
+use crate::providers::{Cause, ErrorClass, Interruption, Provider, ProviderError};
 use crate::world;
 use async_trait::async_trait;
 use environment::MuxEnvironment;
@@ -259,7 +259,11 @@ impl world::Mux for Mux {
         if !fresh && !joined.environment.take_spare(freshness) {
             return None;
         }
-        Some(joined.stream(id, freshness, Priority::Look).await)
+        match joined.stream(id, freshness, Priority::Look).await {
+            // It goes last: all that is told by this is how long others wait for their turn.
+            Err(error) if error.cause == Some(Cause::NoAnswerYet) => None,
+            answer => Some(answer),
+        }
     }
 
     async fn create_stream(

@@ -71,8 +71,8 @@ pub const ALL: &[Bug] = &[
             ("src/lifecycle/plan/mod.rs", "settled => self.rest(),", "settled => if PLANTED { self.timings.fast } else { self.rest() },"),
             (
                 "src/adapters/mux/mod.rs",
-                "Some(joined.stream(id, freshness, Priority::Look).await)",
-                "Some(joined.stream(id, Duration::ZERO, Priority::Look).await)",
+                "joined.stream(id, freshness, Priority::Look).await",
+                "joined.stream(id, Duration::ZERO, Priority::Look).await",
             ),
             ("src/adapters/mux/mod.rs", "!fresh && !joined.environment.take_spare(freshness)", "false"),
         ],

@@ -4,6 +4,37 @@ use super::{Bug, Check};
 
 pub const ALL: &[Bug] = &[
     Bug {
+        name: "a look that waits for its turn tells that Mux does not answer",
+        finding: None,
+        places: &[(
+            "src/adapters/mux/mod.rs",
+            "error.cause == Some(Cause::NoAnswerYet)",
+            "error.cause == Some(Cause::NoCapacity)",
+        )],
+        caught_by: Check::Test("neighbours::what_rests_says_nothing_of_its_place_behind_others_at_the_limit"),
+        seen_as: "left == right",
+    },
+    Bug {
+        name: "no pass is due when the farewell is over",
+        finding: None,
+        places: &[("src/lifecycle/plan/sender.rs", "self.due = Some(rest);", "")],
+        caught_by: Check::Test("happy::a_sender_stops_as_soon_as_the_farewell_is_over"),
+        seen_as: "asked after",
+    },
+    Bug {
+        name: "a stream that cannot be disabled holds up what else ends",
+        finding: None,
+        places: &[(
+            "src/lifecycle/apply.rs",
+            "!action.may_fail()",
+            "(!action.may_fail() || matches!(action, Action::DisableStream(_)))",
+        )],
+        caught_by: Check::Test(
+            "cases::mux::too_many_requests_are_told_and_met_with_patience_and_ends_go_first",
+        ),
+        seen_as: "within 30000 ms",
+    },
+    Bug {
         name: "a worker that sends is not asked whether it is there",
         finding: None,
         places: &[("src/lifecycle/plan/egress.rs", "is_connected(record) && !asked && due", "false")],
