@@ -29,15 +29,12 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How many objects a lane works on at once.
 const CONCURRENCY: u16 = 32;
-/// After a pass the next one of the object comes at the latest after this long: the lanes never ask for a longer rest.
-const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// When a pass that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -101,21 +98,16 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     .start();
 
     let woken_by_streams = lanes.clone();
-    let mut asked_last = HashMap::new();
     let tell_of_stream = move |told: Told<MemorialStream>| {
         changed.send_replace(());
         match told {
             // Status is the lanes' own writing; only what people changed wakes them.
-            Told::Changed(object) => {
-                let asked = (object.metadata.uid.clone(), asked(&object));
-                let reference = ObjectRef::from_obj(&object);
-                if asked_last.insert(reference.clone(), asked.clone()) != Some(asked) {
+            Told::Changed { reference, before, now } => {
+                if before.is_none_or(|before| asked(&before) != asked(&now)) {
                     woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
                 }
             }
-            Told::Gone(reference) => {
-                asked_last.remove(&reference);
-            }
+            Told::Gone(_) => {}
             Told::Unreadable(object) => {
                 if unreadable.unbounded_send(*object).is_err() {
                     tracing::debug!("nobody tells of unreadable objects any more");
@@ -126,15 +118,10 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     let all_streams = Api::<Stored>::all(client.clone());
     let watch_streams =
         keep(all_streams, watcher::Config::default(), stream_writer, &stream_pulse, tell_of_stream);
-    let mut owners = HashMap::new();
     let tell_of_pod = move |told: Told<Pod>| {
         let owner = match told {
-            Told::Changed(pod) => {
-                let owner = owner(&pod);
-                owners.insert(ObjectRef::from_obj(&pod), owner.clone());
-                owner
-            }
-            Told::Gone(reference) => owners.remove(&reference).flatten(),
+            Told::Changed { now, .. } => owner(&now),
+            Told::Gone(before) => owner(&before),
             Told::Unreadable(_) => None,
         };
         if let Some(owner) = owner {
@@ -244,13 +231,8 @@ async fn pass(
     let reference = ObjectRef::from_obj(object);
     lane.begins(&reference);
     let result = reconcile.await;
-    let next = match &result {
-        Ok(action) if *action == Action::await_change() => None,
-        // How long until the next one does not show; it is seen when it begins.
-        Ok(_) => Some(LONGEST_REST),
-        Err(_) => Some(AFTER_FAILURE),
-    };
-    lane.ends(&reference, next);
+    // When the next one is due does not show in kube's answer: it is seen when it begins.
+    lane.ends(&reference, result.is_err().then_some(AFTER_FAILURE));
     result
 }
 

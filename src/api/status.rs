@@ -52,10 +52,10 @@ pub struct MemorialStreamStatus {
     pub compositor: Option<CompositorStatus>,
     /// What is really on Program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub program: Option<ProgramStatus>,
+    pub program: Option<Box<ProgramStatus>>,
     /// The sender to Mux.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub egress: Option<EgressStatus>,
+    pub egress: Option<Box<EgressStatus>>,
     /// Since when Standby lasts; the standby limit counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby_since: Option<Time>,
@@ -117,7 +117,7 @@ pub struct Held {
 pub struct OwnedByProgram {
     /// What is really on Program.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub program: Option<ProgramStatus>,
+    pub program: Option<Box<ProgramStatus>>,
     /// `ProgramApplied`.
     pub conditions: Vec<Condition>,
 }

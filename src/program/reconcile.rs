@@ -112,7 +112,14 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
         context.memories.keep(&identity, None);
         let said = report::nothing_runs(&whole, runs);
         write(context, object, said, &mut Memory::default(), now).await?;
-        return Ok(Action::requeue(if runs { LOOK } else { LOOK * 30 }));
+        // Whatever lets it run wakes it, but for the time.
+        let next =
+            desired.next_change.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or(LOOK));
+        return Ok(match next {
+            _ if runs => Action::requeue(LOOK),
+            Some(next) => Action::requeue(next.max(LOOK)),
+            None => Action::await_change(),
+        });
     };
     let Some(endpoint) = pod::endpoint(world, &identity, &pods).await else {
         return Ok(Action::requeue(LOOK));

@@ -11,7 +11,7 @@ use memorialstream_compositor_protocol::{RefusalReason, Shown};
 
 /// What is to be said of Program.
 pub(super) struct Said {
-    pub(super) program: Option<ProgramStatus>,
+    pub(super) program: Option<Box<ProgramStatus>>,
     pub(super) statement: Statement,
 }
 
@@ -25,10 +25,10 @@ pub(super) struct Take {
 }
 
 /// What people said of the Program, noted: it goes on when it vanishes from the spec.
-pub(super) fn with_words(program: ProgramStatus, whole: &MemorialStream) -> ProgramStatus {
-    let said = whole.spec.program.clone();
-    let said_in_session = said.as_ref().map(|_| session(&whole.spec));
-    ProgramStatus { said, said_in_session, ..program }
+pub(super) fn with_words(mut program: Box<ProgramStatus>, whole: &MemorialStream) -> Box<ProgramStatus> {
+    program.said.clone_from(&whole.spec.program);
+    program.said_in_session = program.said.as_ref().map(|_| session(&whole.spec));
+    program
 }
 
 /// What is to be said while no compositor runs. That a camera was shown in this session is not forgotten.
@@ -42,7 +42,7 @@ pub(super) fn nothing_runs(object: &MemorialStream, wanted: bool) -> Said {
     let shown = before.and_then(|program| program.camera_shown_in_session);
     let program =
         ProgramStatus { summary: "none".into(), camera_shown_in_session: shown, ..ProgramStatus::default() };
-    let program = with_words(program, object);
+    let program = with_words(Box::new(program), object);
     let says_something = shown.is_some() || program.said.is_some();
     Said { program: Some(program).filter(|_| says_something), statement }
 }
@@ -70,7 +70,7 @@ pub(super) fn applied(
         camera_shown_in_session: if was_shown { Some(session) } else { before.camera_shown_in_session },
         ..ProgramStatus::default()
     };
-    let program = with_words(program, object);
+    let program = with_words(Box::new(program), object);
     let asked = object.spec.program.clone().unwrap_or_default().sources.unwrap_or_default();
     let farewell = object.status.as_ref().is_some_and(|status| says_farewell(desired, status));
     let statement = if asked == shown.sources || farewell {

@@ -78,11 +78,11 @@ mod tests {
         };
         let status = MemorialStreamStatus {
             mux: Some(MuxStatus { stream_id: Some("S1".into()), ..MuxStatus::default() }),
-            egress: Some(EgressStatus {
+            egress: Some(Box::new(EgressStatus {
                 id: Some("EG_2".into()),
                 lost: vec!["EG_1".into()],
                 ..EgressStatus::default()
-            }),
+            })),
             ..MemorialStreamStatus::default()
         };
         let open = ["memorial-uid-1-0".to_owned()];

@@ -446,7 +446,11 @@ mod tests {
 
     /// Started, and not known to have stopped.
     fn under_way(egress: EgressStatus) -> MemorialStreamStatus {
-        MemorialStreamStatus { started_at: time(0), egress: Some(egress), ..MemorialStreamStatus::default() }
+        MemorialStreamStatus {
+            started_at: time(0),
+            egress: Some(Box::new(egress)),
+            ..MemorialStreamStatus::default()
+        }
     }
 
     #[test]

@@ -158,11 +158,11 @@ mod tests {
             Program { sources: sources(&["lectern"]), fallback: sources(&["gone", "wide"]), layout: None };
         let mut object = object(Some(State::Live), None);
         object.status = Some(MemorialStreamStatus {
-            program: Some(ProgramStatus {
+            program: Some(Box::new(ProgramStatus {
                 said: Some(program),
                 said_in_session: Some(1),
                 ..ProgramStatus::default()
-            }),
+            })),
             ..MemorialStreamStatus::default()
         });
         let held = with_held_words(&object).spec.program.unwrap();

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub fn asked(object: &MemorialStream) -> u64 {
     let metadata = &object.metadata;
     let mut hasher = DefaultHasher::new();
+    metadata.uid.hash(&mut hasher);
     metadata.generation.hash(&mut hasher);
     metadata.annotations.hash(&mut hasher);
     metadata.finalizers.hash(&mut hasher);

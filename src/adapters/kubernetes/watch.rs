@@ -19,10 +19,13 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After this long everything is listed anew: an event that was lost is made up for.
 pub const RELIST: Duration = Duration::from_secs(300);
+/// Objects of one page of a list. While it is read, it stands in memory several times.
+const PAGE: u32 = 100;
 /// The API server ends a watch after so many seconds; kube takes a connection for dead 5 s later.
 const WATCH_SECONDS: u32 = 60;
 
@@ -63,9 +66,16 @@ impl Kept for Pod {
 /// What is told of the watched objects.
 pub enum Told<K: Resource<DynamicType = ()>> {
     /// It changed, and stands so in the cache.
-    Changed(K),
-    /// It is not in the cache any more.
-    Gone(ObjectRef<K>),
+    Changed {
+        /// Its name.
+        reference: ObjectRef<K>,
+        /// As it stood there before.
+        before: Option<Arc<K>>,
+        /// As it stands there now.
+        now: K,
+    },
+    /// It is not in the cache any more, where it stood so.
+    Gone(Arc<K>),
     /// It cannot be read.
     Unreadable(Box<super::stored::Unreadable>),
 }
@@ -82,7 +92,7 @@ pub async fn keep<S>(
 {
     let what = S::Cached::plural(&()).into_owned();
     let mut cache = Cache::new(writer);
-    let config = config.timeout(WATCH_SECONDS);
+    let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
     loop {
         let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
         let mut relist = pin!(tokio::time::sleep(RELIST));
@@ -183,18 +193,18 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Cach
         };
         self.listed.insert(reference.clone());
         let known = self.store.get(&reference);
-        if known.is_some_and(|known| known.resource_version() == object.resource_version()) {
+        if known.as_ref().is_some_and(|known| known.resource_version() == object.resource_version()) {
             return;
         }
         let event = if self.filled { Event::Apply(object.clone()) } else { Event::InitApply(object.clone()) };
         self.writer.apply_watcher_event(&event);
-        tell(Told::Changed(object));
+        tell(Told::Changed { reference, before: known, now: object });
     }
 
     fn remove(&mut self, reference: ObjectRef<K>, tell: &mut impl FnMut(Told<K>)) {
         if let Some(known) = self.store.get(&reference) {
             self.writer.apply_watcher_event(&Event::Delete(known.as_ref().clone()));
-            tell(Told::Gone(reference));
+            tell(Told::Gone(known));
         }
     }
 
@@ -260,8 +270,11 @@ mod tests {
         let mut take = |event| {
             cache.take::<Stored>(event, &mut |news| {
                 told.push(match news {
-                    Told::Changed(object) => format!("changed {}", object.name_any()),
-                    Told::Gone(reference) => format!("gone {}", reference.name),
+                    Told::Changed { before, now, .. } => match before {
+                        Some(_) => format!("changed {}", now.name_any()),
+                        None => format!("new {}", now.name_any()),
+                    },
+                    Told::Gone(before) => format!("gone {}", before.name_any()),
                     Told::Unreadable(unreadable) => {
                         format!("unreadable {}", unreadable.metadata.name.unwrap_or_default())
                     }
@@ -270,7 +283,7 @@ mod tests {
             std::mem::take(&mut told)
         };
         take(Event::Init);
-        assert_eq!(take(Event::InitApply(stored("a", "1", json!(1)))), ["changed a"]);
+        assert_eq!(take(Event::InitApply(stored("a", "1", json!(1)))), ["new a"]);
         take(Event::InitApply(stored("b", "1", json!(1))));
         assert_eq!(take(Event::InitApply(stored("c", "1", json!("x")))), ["unreadable c"]);
         take(Event::InitDone);
@@ -278,7 +291,7 @@ mod tests {
         // The deletion of b and a change of a were lost; c was mended.
         take(Event::Init);
         assert_eq!(take(Event::InitApply(stored("a", "2", json!(2)))), ["changed a"]);
-        assert_eq!(take(Event::InitApply(stored("c", "3", json!(1)))), ["changed c"]);
+        assert_eq!(take(Event::InitApply(stored("c", "3", json!(1)))), ["new c"]);
         assert_eq!(store.len(), 3, "nothing vanishes while a list is under way");
         assert_eq!(take(Event::InitDone), ["gone b"]);
         // An object that is spoilt leaves the cache, and a list that repeats what is known tells nothing.
