@@ -13,8 +13,6 @@ CARGO_DENY_VERSION := 0.19.8
 CARGO_DENY := $(CACHE)/parts/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(CACHE)/parts/cargo-mutants-$(CARGO_MUTANTS_VERSION)
-# More of cargo-mutants' own: MUTANTS='--file src/service/desired.rs', or '--shard 1/8'.
-MUTANTS =
 
 # Without a rule of its own, `make` says what there is.
 .DEFAULT_GOAL := help
@@ -25,7 +23,7 @@ help:
 	@echo 'make demo-down  ends what the demo left running'
 	@echo 'make test       every test, on real parts'
 	@echo 'make planted    plants bugs and wants each of them caught; part of make test'
-	@echo 'make mutants    small changes of what decides, of which each must be noticed; takes hours'
+	@echo 'make mutants    small changes of what decides, of which each must be noticed; takes an hour'
 	@echo 'make soak       all pairs of faults and a million random days in the simulation: takes days'
 	@echo 'make bench      figures, as they stand in docs/benchmarks.md'
 	@echo 'make lint       format, clippy, licences'
@@ -51,15 +49,14 @@ test: lab
 	$(PLANTED)
 
 # Bugs that are planted into a copy of the operator, each of which a test must catch. BUG=word: those alone that say so.
-PLANTED = cargo test --workspace --test planted -- --ignored --nocapture
+PLANTED = cargo test --workspace --test planted -- --ignored --nocapture every_planted_bug
 planted: prepare
 	$(PLANTED)
 
-# Small changes of what decides, by cargo-mutants: .cargo/mutants.toml says which, docs/mutants.md what came of them. In place,
-# so that cargo builds no more than what is changed: in a checkout of its own, where nobody edits meanwhile.
+# Small changes of what decides, planted in the same way: .cargo/mutants.toml says where, docs/mutants.md what came of them.
+# cargo-mutants lists them. MUTANTS=word: those alone that say so; MUTANTS=survived: those that no test saw last time.
 mutants: prepare $(CARGO_MUTANTS)/bin/cargo-mutants
-	$(CARGO_MUTANTS)/bin/cargo-mutants mutants --in-place --package memorialstream-operator \
-		--output $(CARGO_TARGET_DIR) $(MUTANTS)
+	PATH=$(CARGO_MUTANTS)/bin:$$PATH cargo test --workspace --test planted -- --ignored --nocapture every_mutant
 
 # The simulation alone, on every core, until something breaks. It says how to play that back, and how to go on after it was
 # stopped: SEED and SOAK_PAIR. SOAK_SECONDS bounds each of its two parts.

@@ -1,11 +1,12 @@
-//! The copy of the workspace into which the bugs are planted, all of them at once: each is in force only when the
-//! environment variable `PLANTED` names it, so one build serves all. No switch stands in the product's own code.
+//! The copy of the workspace into which bugs are planted, all of them at once: each is in force only when the environment
+//! variable `PLANTED` names it, so one build serves all. No switch stands in the product's own code.
 
-use crate::bugs::Bug;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 use std::{fs, io};
 
@@ -14,16 +15,25 @@ pub type Sources = BTreeMap<String, String>;
 
 /// What is not the workspace's own.
 const LEFT_OUT: [&str; 4] = [".git", "target", "node_modules", "demo-pictures"];
-/// The version of the copy's packages: with the original's, cargo would take the one's artefacts for the other's.
-const VERSION: (&str, &str) = ("0.1.0", "0.1.0-planted");
-/// Stands in a bug's new text for whether it is in force.
-const IN_FORCE: &str = "PLANTED";
+/// The version of the workspace's packages.
+const VERSION: &str = "0.1.0";
 
 const SWITCH: &str = r#"
-/// Whether the bug of that number is in force.
+/// Whether the bug of that number is in force. Each that is asked for is written, once, into the file that `REACHED` names.
 pub(crate) fn planted(number: usize) -> bool {
-    static IN_FORCE: std::sync::LazyLock<Option<usize>> =
-        std::sync::LazyLock::new(|| std::env::var("PLANTED").ok()?.parse().ok());
+    use std::sync::{LazyLock, Mutex};
+    static IN_FORCE: LazyLock<Option<usize>> = LazyLock::new(|| std::env::var("PLANTED").ok()?.parse().ok());
+    static REACHED: LazyLock<Option<Mutex<(std::fs::File, std::collections::BTreeSet<usize>)>>> =
+        LazyLock::new(|| {
+            let file = std::fs::File::create(std::env::var_os("REACHED")?).unwrap();
+            Some(Mutex::new((file, Default::default())))
+        });
+    if let Some(reached) = &*REACHED {
+        let (file, before) = &mut *reached.lock().unwrap();
+        if before.insert(number) {
+            std::io::Write::write_all(file, format!("{number}\n").as_bytes()).unwrap();
+        }
+    }
     *IN_FORCE == Some(number)
 }
 "#;
@@ -32,11 +42,35 @@ pub(crate) fn planted(number: usize) -> bool {
 pub struct Copy {
     pub root: PathBuf,
     programs: BTreeMap<String, PathBuf>,
+    /// What the compiler does not take; then there are no programs.
+    pub refused: Vec<Refusal>,
     /// What the build took.
     pub seconds: f64,
 }
 
-fn root() -> &'static Path {
+/// An error of the compiler.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Files and bytes of which it speaks.
+    pub places: Vec<(String, Range<usize>)>,
+    pub words: String,
+}
+
+impl Refusal {
+    fn read(message: &Value) -> Option<Self> {
+        let spans = message["spans"].as_array()?.iter();
+        let byte = |value: &Value| usize::try_from(value.as_u64()?).ok();
+        let places = spans.filter_map(|span| {
+            Some((span["file_name"].as_str()?.into(), byte(&span["byte_start"])?..byte(&span["byte_end"])?))
+        });
+        let is_error = message["level"] == "error";
+        let refusal = Self { places: places.collect(), words: message["rendered"].as_str()?.to_owned() };
+        // The last one only counts the others.
+        (is_error && !refusal.places.is_empty()).then_some(refusal)
+    }
+}
+
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -66,44 +100,27 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// The sources with all bugs in them. `Err`: which cannot be planted any more, and why.
-pub fn planted(sources: &Sources, bugs: &[Bug]) -> Result<Sources, Vec<String>> {
-    let mut problems = Vec::new();
-    // By file: from where to where which text stands.
-    let mut edits: BTreeMap<&str, Vec<(usize, usize, String)>> = BTreeMap::new();
-    for (number, bug) in bugs.iter().enumerate() {
-        let switch = format!("crate::planted({number})");
-        for (file, old, new) in bug.places {
-            let text = sources.get(*file).map_or("", String::as_str);
-            let places: Vec<usize> = text.match_indices(old).map(|(at, _)| at).collect();
-            let [at] = places[..] else {
-                problems.push(format!("{}: stands {} times in {file}: {old}", bug.name, places.len()));
-                continue;
-            };
-            let new = if new.contains(IN_FORCE) {
-                new.replace(IN_FORCE, &switch)
-            } else {
-                format!("{{ if {switch} {{ {new} }} else {{ {old} }} }}")
-            };
-            edits.entry(file).or_default().push((at, at + old.len(), new));
-        }
-    }
-    let mut whole = sources.clone();
-    for (file, mut edits) in edits {
-        edits.sort();
-        if edits.windows(2).any(|pair| pair[0].1 > pair[1].0) {
-            problems.push(format!("two bugs change the same words of {file}"));
-            continue;
-        }
-        let Some(text) = whole.get_mut(file) else { continue };
-        for (from, to, new) in edits.into_iter().rev() {
-            text.replace_range(from..to, &new);
-        }
-    }
-    if let Some(library) = whole.get_mut("src/lib.rs") {
+/// The sources with what is planted in them, and the switch.
+pub fn with_switch(mut sources: Sources) -> Sources {
+    if let Some(library) = sources.get_mut("src/lib.rs") {
         *library = format!("#![allow(warnings)]\n{library}{SWITCH}");
     }
-    if problems.is_empty() { Ok(whole) } else { Err(problems) }
+    sources
+}
+
+/// Of what the programs of the copy are made.
+pub fn digest() -> io::Result<u64> {
+    let mut digest = DefaultHasher::new();
+    let mut files = files(root())?;
+    files.sort();
+    for path in files {
+        let name = name(root(), &path);
+        let is_source = name.ends_with(".rs") || name.ends_with("Cargo.toml") || name == "Cargo.lock";
+        if is_source && (!name.starts_with("tests/") || name.starts_with("tests/simulation/")) {
+            (name, fs::read(path)?).hash(&mut digest);
+        }
+    }
+    Ok(digest.finish())
 }
 
 fn replaced(text: &str, old: &str, new: &str) -> io::Result<String> {
@@ -114,39 +131,40 @@ fn replaced(text: &str, old: &str, new: &str) -> io::Result<String> {
 }
 
 /// The manifest without the program, which no bug needs, and with the unit tests as one more test.
-fn manifest(text: &str) -> io::Result<String> {
+fn manifest(text: &str, own_version: &str) -> io::Result<String> {
     let version = |version: &str| format!("[workspace.package]\nversion = \"{version}\"\n");
-    let text = replaced(text, &version(VERSION.0), &version(VERSION.1))?;
+    let text = replaced(text, &version(VERSION), &version(own_version))?;
     let text = replaced(&text, "default-run = \"memorialstream-operator\"\n", "autobins = false\n")?;
     Ok(text + "\n[[test]]\nname = \"units\"\npath = \"src/lib.rs\"\n")
 }
 
-fn lock(text: &str) -> String {
+fn lock(text: &str, own_version: &str) -> String {
     let mut packages: Vec<String> = text.split("\n\n").map(str::to_owned).collect();
     for package in &mut packages {
         if package.contains("name = \"memorialstream-") && !package.contains("\nsource = ") {
             let version = |version: &str| format!("\nversion = \"{version}\"\n");
-            *package = package.replace(&version(VERSION.0), &version(VERSION.1));
+            *package = package.replace(&version(VERSION), &version(own_version));
         }
     }
     packages.join("\n\n")
 }
 
 impl Copy {
-    /// Copies what is needed, plants the bugs and builds. Files that stand there already as they must are left alone, so
-    /// that cargo builds no more than has changed.
-    pub fn make(bugs: &[Bug]) -> io::Result<Self> {
-        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
+    /// Copies what is needed, with these sources, and builds. Files that stand there already as they must are left alone,
+    /// so that cargo builds no more than has changed.
+    pub fn make(copy: &str, sources: Sources) -> io::Result<Self> {
+        // With the original's version, cargo would take the one's artefacts for the other's.
+        let version = format!("{VERSION}-{copy}");
+        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(copy);
         let mut wanted: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for path in files(root())? {
             wanted.insert(name(root(), &path), fs::read(&path)?);
         }
-        let planted = planted(&sources()?, bugs).map_err(|problems| io::Error::other(problems.join("\n")))?;
-        wanted.extend(planted.into_iter().map(|(name, text)| (name, text.into_bytes())));
+        wanted.extend(sources.into_iter().map(|(name, text)| (name, text.into_bytes())));
         wanted.remove("src/main.rs");
         let text = |name: &str| fs::read_to_string(root().join(name));
-        wanted.insert("Cargo.toml".into(), manifest(&text("Cargo.toml")?)?.into_bytes());
-        wanted.insert("Cargo.lock".into(), lock(&text("Cargo.lock")?).into_bytes());
+        wanted.insert("Cargo.toml".into(), manifest(&text("Cargo.toml")?, &version)?.into_bytes());
+        wanted.insert("Cargo.lock".into(), lock(&text("Cargo.lock")?, &version).into_bytes());
         fs::create_dir_all(&copy)?;
         for path in files(&copy)? {
             if !wanted.contains_key(&name(&copy, &path)) {
@@ -181,25 +199,24 @@ impl Copy {
         command.current_dir(&root).env("CARGO_TARGET_DIR", target);
         // For the whole workspace, as the tests are built: third-party crates are there already.
         command.args(["test", "--workspace", "--no-run", "--locked", "--offline"]);
-        command.args([
-            "--test",
-            "simulation",
-            "--test",
-            "units",
-            "--message-format",
-            "json-render-diagnostics",
-        ]);
-        let output = command.stderr(std::process::Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(io::Error::other("the copy with the planted bugs does not build"));
+        command.args(["--test", "simulation", "--test", "units", "--message-format", "json"]);
+        let output = command.stderr(Stdio::inherit()).output()?;
+        let (mut programs, mut refused) = (BTreeMap::new(), Vec::new());
+        for line in output.stdout.split(|byte| *byte == b'\n') {
+            let Ok(message) = serde_json::from_slice::<Value>(line) else { continue };
+            // Each is told of the library and of its unit tests.
+            refused.extend(Refusal::read(&message["message"]).filter(|new| !refused.contains(new)));
+            if let (Some(target), Some(program)) =
+                (message["target"]["name"].as_str(), message["executable"].as_str())
+            {
+                programs.insert(target.to_owned(), PathBuf::from(program));
+            }
         }
-        let lines = output.stdout.split(|byte| *byte == b'\n');
-        let programs = lines.filter_map(|line| {
-            let message: Value = serde_json::from_slice(line).ok()?;
-            let program = message.get("executable")?.as_str()?;
-            Some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(program)))
-        });
-        Ok(Self { root, programs: programs.collect(), seconds: begin.elapsed().as_secs_f64() })
+        if !output.status.success() && refused.is_empty() {
+            return Err(io::Error::other("the copy does not build"));
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(Self { root, programs, refused, seconds })
     }
 
     /// The program of a target.

@@ -1,40 +1,22 @@
-//! Bugs that are planted into a copy of the operator, one at a time, to see that its tests catch each of them.
+//! Bugs that are planted into a copy of the operator, one at a time, to see that its tests catch each of them: such as
+//! somebody thought of, and small changes of what decides.
 
 #[cfg(test)]
 mod bugs;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod run;
 
 #[cfg(test)]
 mod tests {
-    use super::bugs::{Bug, all};
-    use super::copy::{Copy, planted, sources};
-    use super::run::{Ran, run};
-    use std::collections::{BTreeMap, BTreeSet};
+    use super::bugs::{Bug, all, planted};
+    use super::copy::{Copy, sources};
+    use super::run::{LIMIT, Ran, on_every_core, run};
+    use std::collections::BTreeSet;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    /// Runs `job` for each number below `count`, on every core.
-    fn on_every_core<T: Send>(count: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-        std::thread::scope(|threads| {
-            for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-                threads.spawn(|| {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= count {
-                            break;
-                        }
-                        let one = job(number);
-                        done.lock().unwrap().insert(number, one);
-                    }
-                });
-            }
-        });
-        done.into_inner().unwrap().into_values().collect()
-    }
 
     /// Whoever changes a line that a bug replaces is told so here, and says in `bugs` how it is planted now.
     #[test]
@@ -53,14 +35,17 @@ mod tests {
     fn every_planted_bug_is_caught() {
         let only = std::env::var("BUG").unwrap_or_default();
         let bugs: Vec<(usize, Bug)> = all().into_iter().enumerate().collect();
-        let copy = Copy::make(&bugs.iter().map(|(_, bug)| bug.clone()).collect::<Vec<_>>()).unwrap();
+        let planted = planted(&sources().unwrap(), &all()).unwrap();
+        let copy = Copy::make("planted", planted).unwrap();
+        let refused: Vec<&str> = copy.refused.iter().map(|refusal| refusal.words.as_str()).collect();
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
         println!("built in {:.0} s", copy.seconds);
         let bugs: Vec<_> = bugs.into_iter().filter(|(_, bug)| bug.name.contains(&only)).collect();
         assert!(!bugs.is_empty(), "no bug of that name");
 
         let watchers: Vec<_> =
             bugs.iter().map(|(_, bug)| bug.caught_by).collect::<BTreeSet<_>>().into_iter().collect();
-        let sound = on_every_core(watchers.len(), |index| run(&copy, watchers[index], None));
+        let sound = on_every_core(watchers.len(), |index| run(&copy, watchers[index], &[], LIMIT));
         for (watcher, ran) in watchers.iter().zip(&sound) {
             assert!(matches!(ran, Ran::Passed { .. }), "without a bug {watcher:?} {ran}");
         }
@@ -69,7 +54,7 @@ mod tests {
         let caught = Mutex::new(0);
         let missed = on_every_core(bugs.len(), |index| {
             let (number, bug) = &bugs[index];
-            let mut ran = run(&copy, bug.caught_by, Some(*number));
+            let mut ran = run(&copy, bug.caught_by, &[("PLANTED", number.to_string())], LIMIT);
             let is_caught = ran.is_caught_as(bug.seen_as);
             let finding = bug.finding.map_or_else(String::new, |finding| format!("finding {finding}: "));
             println!("{} {finding}{}: {ran}", if is_caught { "caught" } else { "MISSED" }, bug.name);

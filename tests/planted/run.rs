@@ -2,13 +2,43 @@
 
 use crate::bugs::Check;
 use crate::copy::Copy;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The slowest check takes a tenth of that.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Seconds of processor time; the slowest check takes a tenth of that. A loop without end spends them.
+pub const LIMIT: u64 = 120;
+/// What stands still spends none of them.
+const STANDS_STILL: Duration = Duration::from_secs(600);
+/// Bytes: nothing that grows without end may take the machine with it.
+const MEMORY: u64 = 8 << 30;
+/// The signal of a process that spent its time.
+const SIGXCPU: i32 = 24;
+
+/// Runs `job` for each number below `count`, on every core.
+pub fn on_every_core<T: Send>(count: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|threads| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            threads.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    let one = job(number);
+                    done.lock().unwrap().insert(number, one);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap().into_values().collect()
+}
 
 /// What came of a run.
 #[derive(Debug)]
@@ -43,17 +73,27 @@ impl fmt::Display for Ran {
             Self::Passed { seconds } => write!(formatter, "passes ({seconds:.1} s)"),
             Self::Failed { seconds, words } => write!(formatter, "{words} ({seconds:.1} s)"),
             Self::Broke { words } => write!(formatter, "broke: {words}"),
-            Self::TimedOut => write!(formatter, "took longer than {} s", LIMIT.as_secs()),
+            Self::TimedOut => write!(formatter, "did not end in time"),
         }
     }
 }
 
-fn command(copy: &Copy, check: Check) -> Command {
-    let target = if matches!(check, Check::Unit(_)) { "units" } else { "simulation" };
-    let mut command = Command::new(copy.program(target));
-    for variable in ["FINDING", "ENUMERATE_ONLY", "ENUMERATE_STRIDE", "PLANTED", "SEED"] {
+/// A program of the copy, which may take so many seconds of processor time.
+pub fn program(copy: &Copy, target: &str, seconds: u64) -> Command {
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--cpu={seconds}:{}", seconds + 10)).arg(format!("--as={MEMORY}"));
+    command.arg(copy.program(target)).current_dir(&copy.root).env("RUST_BACKTRACE", "0");
+    for variable in ["FINDING", "ENUMERATE_ONLY", "ENUMERATE_STRIDE", "PLANTED", "REACHED", "SEED"] {
         command.env_remove(variable);
     }
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// Runs a check with these variables, of which `PLANTED` names a bug.
+pub fn run(copy: &Copy, check: Check, variables: &[(&str, String)], limit: u64) -> Ran {
+    let target = if matches!(check, Check::Unit(_)) { "units" } else { "simulation" };
+    let mut command = program(copy, target, limit);
     let test = match check {
         Check::Finding(number) => {
             command.env("FINDING", number.to_string());
@@ -65,17 +105,7 @@ fn command(copy: &Copy, check: Check) -> Command {
         }
         Check::Test(test) | Check::Unit(test) => test,
     };
-    command.current_dir(&copy.root).args(["--exact", test]).env("RUST_BACKTRACE", "0");
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
-    command
-}
-
-/// Runs a check, with or without a bug.
-pub fn run(copy: &Copy, check: Check, bug: Option<usize>) -> Ran {
-    let mut command = command(copy, check);
-    if let Some(bug) = bug {
-        command.env("PLANTED", bug.to_string());
-    }
+    command.args(["--exact", test]).envs(variables.iter().cloned());
     let begin = Instant::now();
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -89,15 +119,18 @@ pub fn run(copy: &Copy, check: Check, bug: Option<usize>) -> Ran {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if begin.elapsed() > LIMIT => {
+            Ok(None) if begin.elapsed() > STANDS_STILL => {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 return Ran::TimedOut;
             }
-            Ok(None) => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Err(error) => return Ran::Broke { words: error.to_string() },
         }
     };
+    if status.signal() == Some(SIGXCPU) {
+        return Ran::TimedOut;
+    }
     let seconds = begin.elapsed().as_secs_f64();
     let text = reader.join().unwrap().unwrap();
     if status.success() && text.contains("\nrunning 1 test\n") {
