@@ -83,8 +83,9 @@ impl<'a> Places<'a> {
                 edit(whole, format!("(if {planted} {{ {operand} }} else {{ "), " })")
             }
             Place::Arm(at) => edit(at..at, format!(" if !{planted}"), ""),
-            Place::Guard(at) if replacement == "true" => edit(at, format!("({planted} || ("), "))"),
-            Place::Guard(at) => edit(at, format!("(!{planted} && ("), "))"),
+            // Asked for only where the guard says otherwise.
+            Place::Guard(at) if replacement == "true" => edit(at, "((".into(), &format!(") || {planted})")),
+            Place::Guard(at) => edit(at, "((".into(), &format!(") && !{planted})")),
             Place::Field { short, name, value, without } => {
                 let name = if short { format!("{name}: ") } else { String::new() };
                 edit(value, format!("{name}if {planted} {{ {without} }} else {{ "), " }")
