@@ -1,10 +1,11 @@
 //! What came of each mutant, written down at once: a run that was stopped goes on where it was.
 
+use super::listed::Mutant;
 use crate::bugs::Check;
 use crate::copy::digest;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -28,6 +29,16 @@ impl Verdict {
             Some(Check::Finding(number)) => Self::CaughtBySimulation(format!("finding {number}")),
             Some(Check::Fault(fault)) => Self::CaughtBySimulation(format!("fault {fault}")),
             None => Self::Survived,
+        }
+    }
+
+    /// For counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Absent(_) => "not planted",
+            Self::CaughtByUnit(_) => "caught by unit tests",
+            Self::CaughtBySimulation(_) => "caught by the simulation",
+            Self::Survived => "survived",
         }
     }
 
@@ -56,34 +67,49 @@ impl fmt::Display for Verdict {
 /// One line each: digest of the sources, verdict, what caught it, and the mutant's name.
 pub struct Results {
     pub path: PathBuf,
-    digest: u64,
-    file: Mutex<File>,
+    digest: String,
+    file: File,
     /// Of these sources, by name.
-    pub known: BTreeMap<String, Verdict>,
-    /// Of the sources that were tried before, and of these.
-    pub last: BTreeMap<String, Verdict>,
+    known: Mutex<BTreeMap<String, Verdict>>,
+    /// When they were tried last, of whatever sources.
+    last: BTreeMap<String, Verdict>,
 }
 
 impl Results {
     pub fn open() -> io::Result<Self> {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("mutants.tsv");
-        let digest = digest()?;
+        let digest = format!("{:016x}", digest()?);
         let (mut known, mut last) = (BTreeMap::new(), BTreeMap::new());
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        for line in text.lines() {
+        for line in fs::read_to_string(&path).unwrap_or_default().lines() {
             let [of, word, by, name] = line.split('\t').collect::<Vec<_>>()[..] else { continue };
             let Some(verdict) = Verdict::read(word, by) else { continue };
-            if of == format!("{digest:016x}") {
+            if of == digest {
                 known.insert(name.to_owned(), verdict.clone());
             }
             last.insert(name.to_owned(), verdict);
         }
-        let file = Mutex::new(OpenOptions::new().create(true).append(true).open(&path)?);
-        Ok(Self { path, digest, file, known, last })
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        Ok(Self { path, digest, file, known: Mutex::new(known), last })
     }
 
-    pub fn write(&self, name: &str, verdict: &Verdict) -> io::Result<()> {
-        let line = format!("{:016x}\t{verdict}\t{name}\n", self.digest);
-        self.file.lock().unwrap().write_all(line.as_bytes())
+    /// What came of it, of these sources.
+    pub fn known(&self, mutant: &Mutant) -> Option<Verdict> {
+        self.known.lock().unwrap().get(&mutant.name).cloned()
+    }
+
+    /// What came of it last.
+    pub fn last(&self, mutant: &Mutant) -> Option<&Verdict> {
+        self.last.get(&mutant.name)
+    }
+
+    /// Writes down what came of it, unless that is known.
+    pub fn write(&self, mutant: &Mutant, verdict: Verdict) -> io::Result<()> {
+        let mut known = self.known.lock().unwrap();
+        if !known.contains_key(&mutant.name) {
+            let line = format!("{}\t{verdict}\t{}\n", self.digest, mutant.name);
+            (&self.file).write_all(line.as_bytes())?;
+            known.insert(mutant.name.clone(), verdict);
+        }
+        Ok(())
     }
 }
