@@ -6,6 +6,8 @@ mod at_rest;
 pub mod backoff;
 pub mod context;
 mod copies;
+#[cfg(test)]
+mod given;
 pub mod in_flight;
 pub mod intents;
 pub mod look;

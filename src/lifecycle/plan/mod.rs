@@ -6,6 +6,8 @@ mod egress;
 mod room;
 mod sender;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use room::{may_be_visited, room_may_return};
 pub use sender::ingest;

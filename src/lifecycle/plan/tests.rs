@@ -1,0 +1,213 @@
+//! What the simulation does not tell apart, one pass at a time.
+
+use super::*;
+use crate::api::Reason;
+use crate::api::conditions::Truth;
+use crate::api::spec::{DeletionPolicy, Limits, Schedule, Via};
+use crate::api::status::{CreateIntent, MuxStatus, RoomStatus};
+use crate::lifecycle::backoff::Backoff;
+use crate::lifecycle::given::Given;
+use crate::providers::{ErrorClass, Provider, ProviderError};
+
+fn is_begun(actions: &[Action]) -> bool {
+    actions.iter().any(|action| {
+        matches!(action, Action::EnableStream(_) | Action::CreateRoom(_) | Action::CreatePod { .. })
+    })
+}
+
+#[test]
+fn whoever_lost_its_slug_makes_nothing_and_still_ends() {
+    let mut given = Given::idle().ask(State::Standby);
+    assert!(is_begun(&given.actions()));
+    given.seen.slug_holder = Some("default/john".into());
+    assert_eq!(given.actions(), []);
+    assert_eq!(given.deleted().actions(), [Action::DeleteStream("stream".into())]);
+}
+
+#[test]
+fn only_what_is_wanted_and_has_its_slug_is_held() {
+    let mut given = Given::idle();
+    given.object.metadata.finalizers = None;
+    assert_eq!(given.actions(), [Action::AddFinalizer]);
+    given.seen.slug_holder = Some("default/john".into());
+    assert_eq!(given.actions(), []);
+    given.seen.slug_holder = None;
+    assert_eq!(given.deleted().actions(), []);
+}
+
+fn paused(mut given: Given) -> Given {
+    given.object.metadata.annotations = Some([(PAUSED.to_owned(), "true".to_owned())].into());
+    given
+}
+
+#[test]
+fn a_pause_stops_what_begins_and_no_end() {
+    assert_eq!(paused(Given::idle().ask(State::Standby)).actions(), []);
+    let live = paused(Given::live(Via::Compositor));
+    assert_eq!(live.actions(), []);
+    let ends = [Action::StopSender { revision: 2 }];
+    assert_eq!(live.ask(State::Standby).actions(), ends);
+    assert!(!paused(Given::standby().ask(State::Idle)).actions().is_empty());
+}
+
+#[test]
+fn an_object_for_which_nothing_was_made_is_let_go_whoever_does_not_answer() {
+    let mut given = Given::idle().deleted();
+    given.status().mux = None;
+    given.seen.stream = Seen::NotAsked;
+    given.seen.rooms = Seen::Failed(silence());
+    assert_eq!(given.actions(), [Action::RemoveFinalizer]);
+}
+
+#[test]
+fn what_is_being_brought_about_is_looked_at_soon_and_what_rests_is_left_alone() {
+    let seconds = |given: &Given| given.plan().requeue.as_secs_f64();
+    let timings = Timings::default();
+    let (fast, slow) = (timings.fast.as_secs_f64(), timings.slow.as_secs_f64());
+    let mut given = Given::idle();
+    assert!((450.0..750.0).contains(&seconds(&given)));
+    let rest = seconds(&given);
+    given.object.metadata.uid = Some("another".into());
+    assert_ne!(seconds(&given), rest, "not all at once");
+
+    let changed = |change: &dyn Fn(&mut Given)| {
+        let mut given = Given::idle();
+        change(&mut given);
+        seconds(&given)
+    };
+    assert_eq!(changed(&|given| given.status().state = Some(State::Live)), fast, "it has not come to rest");
+    assert_eq!(changed(&|given| given.seen.stream = Seen::Failed(silence())), fast);
+    assert_eq!(changed(&|given| given.stream().status = LiveStreamStatus::Idle), 0.2, "something is done");
+    assert_eq!(changed(&|given| given.seen.access = Access::Failed(silence())), slow);
+    assert_eq!(changed(&|given| given.seen.slug_holder = Some("default/john".into())), slow / 4.0);
+    let deleted = |seconds| {
+        move |given: &mut Given| {
+            let deleted_at = Some(given.ago(seconds));
+            given.status().room = Some(RoomStatus { deleted_at, epoch: 1, ..RoomStatus::default() });
+        }
+    };
+    assert_eq!(changed(&deleted(2)), fast, "its room may come back any moment");
+    assert_eq!(changed(&deleted(600)), slow, "its room may come back for a day");
+    assert!(changed(&deleted(90_000)) > slow);
+
+    let fails = |given: &mut Given, seconds| {
+        let backoff = Backoff {
+            count: 1,
+            remaining: Duration::from_secs(seconds),
+            reason: Reason::Refused,
+            message: String::new(),
+            terminal: false,
+        };
+        given.seen.backoffs.insert(Effect::making(Part::Stream), backoff);
+    };
+    let waits = |given: &mut Given| given.status().state = None;
+    assert_eq!(changed(&|given| fails(given, 20)), slow);
+    let unsettled = |seconds| {
+        move |given: &mut Given| {
+            waits(given);
+            fails(given, seconds);
+        }
+    };
+    assert_eq!(changed(&unsettled(20)), 20.0);
+    assert_eq!(changed(&unsettled(1)), fast);
+    assert_eq!(changed(&unsettled(300)), slow);
+    assert_eq!(changed(&unsettled(0)), fast);
+    assert_eq!(
+        changed(&|given| {
+            unsettled(20)(given);
+            let mut pods = Given::standby().seen.pods;
+            pods[0].deleting = true;
+            given.seen.pods = pods;
+        }),
+        fast,
+        "something still runs"
+    );
+}
+
+#[test]
+fn a_service_without_a_stream_rests_once_it_has_ended() {
+    let mut given = Given::idle().ask(State::Ended);
+    given.status().state = Some(State::Ended);
+    given.status().mux = None;
+    given.seen.stream = Seen::NotAsked;
+    assert!(given.plan().requeue > Timings::default().slow);
+    let since = given.ago(5);
+    given.status().mux = Some(MuxStatus {
+        creating: Some(CreateIntent { since, absent_since: None }),
+        ..MuxStatus::default()
+    });
+    assert_eq!(given.plan().requeue, Timings::default().fast, "one may have been made");
+}
+
+#[test]
+fn a_worker_that_is_asked_hurries_nobody() {
+    let mut given = Given::live(Via::LiveKit);
+    assert_eq!(given.actions(), []);
+    given.seen.worker = None;
+    assert_eq!(given.actions(), [Action::AskWorker("EG_1".into())]);
+    assert_eq!(given.plan().requeue, Timings::default().fast);
+}
+
+#[test]
+fn a_limit_is_told_of_once_before_it_strikes() {
+    let mut given = Given::live(Via::Compositor);
+    given.object.spec.limits = Some(Limits { live_minutes: Some(20), standby_minutes: None });
+    assert_eq!(given.events(), ["EndingSoon"]);
+    given.said_before(ConditionType::EndingSoon, Truth::True, 60);
+    assert_eq!(given.events(), [""; 0]);
+}
+
+fn silence() -> ProviderError {
+    ProviderError {
+        provider: Provider::LiveKit,
+        operation: "list_rooms",
+        class: ErrorClass::Transient,
+        message: "LiveKit does not answer".into(),
+        cause: None,
+    }
+}
+
+#[test]
+fn a_stream_that_is_kept_takes_no_ingest_once_the_object_is_let_go() {
+    let mut given = Given::idle().deleted();
+    given.object.spec.deletion_policy = Some(DeletionPolicy { stream: Some(StreamDeletion::Retain) });
+    assert_eq!(given.actions(), [Action::RemoveFinalizer]);
+    given.stream().status = LiveStreamStatus::Idle;
+    assert_eq!(given.actions(), [Action::DisableStream("stream".into())]);
+}
+
+#[test]
+fn a_standby_limit_strikes_once_for_each_request() {
+    let mut given = Given::standby();
+    given.object.spec.limits = Some(Limits { standby_minutes: Some(5), live_minutes: None });
+    assert_eq!(given.events(), ["StandbyLimit"]);
+    given.object.status = Some(given.plan().status);
+    assert_eq!(given.events(), [""; 0]);
+    assert!(given.plan().status.standby_limit.is_some());
+    given.status().standby_since = Some(given.ago(600));
+    given.object.spec.session = Some(2);
+    assert_eq!(given.events(), ["StandbyLimit"], "another request had its own time");
+}
+
+#[test]
+fn a_broadcast_that_was_live_stays_ended_and_no_other() {
+    let mut given = Given::idle().ask(State::Ended);
+    given.status().live_session = Some(1);
+    assert_eq!(given.plan().status.ended_session, Some(1));
+    given.object.spec.session = Some(2);
+    assert_eq!(given.plan().status.ended_session, None);
+    given.status().ended_session = Some(2);
+    given.object.spec.session = None;
+    assert_eq!(given.plan().status.ended_session, Some(2), "a later one has ended already");
+}
+
+#[test]
+fn it_is_told_which_limit_ended_a_broadcast() {
+    let mut given = Given::live(Via::Compositor);
+    given.object.spec.limits = Some(Limits { live_minutes: Some(5), standby_minutes: None });
+    assert_eq!(given.events(), ["LiveLimit"]);
+    given.object.spec.limits = None;
+    let end_at = Some(given.ago(60));
+    given.object.spec.schedule = Some(Schedule { end_at, ..Schedule::default() });
+    assert_eq!(given.events(), ["EndAt"]);
+}
