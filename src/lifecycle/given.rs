@@ -1,5 +1,6 @@
 //! A service and what is seen of it, for the unit tests of what decides: all is well, until a test changes what it is about.
 
+use super::backoff::{Backoff, Effect};
 use super::in_flight::{StartSeen, WorkerSeen};
 use super::observed::{Observed, Seen};
 use super::plan::{Action, Plan, Timings, plan};
@@ -9,10 +10,10 @@ use crate::api::conditions::{ConditionType, Truth, find};
 use crate::api::names::FINALIZER;
 use crate::api::spec::{Camera, EgressSettings, State, Via};
 use crate::api::status::{CompositorStatus as Recorded, EgressStatus, MuxStatus, RoomStatus};
-use crate::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
-use crate::providers::Secret;
+use crate::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus, Reason};
 use crate::providers::livekit::{Egress, EgressStatus as Word, LiveKitCredentials, LiveKitRoom};
 use crate::providers::mux::{Environment, LiveStream, LiveStreamStatus, MuxCredentials};
+use crate::providers::{ErrorClass, Provider, ProviderError, Secret};
 use crate::service::Identity;
 use crate::service::credentials::{Access, Credentials};
 use crate::service::pod::{PodSeen, RecordedPod, settings_fingerprint};
@@ -23,6 +24,7 @@ use memorialstream_compositor_protocol::{
     CompositorStatus, PublisherStatus, RtmpDestination, SenderState, SenderStatus,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Without the key.
 const INGEST: &str = "rtmp://mux/app";
@@ -286,12 +288,38 @@ impl Given {
         describe(&self.object, &self.seen, &self.plan(), self.now)
     }
 
-    /// Truth, reason and message of a condition after the pass.
-    pub fn says(&self, kind: ConditionType) -> (String, String, String) {
-        let conditions = self.described().conditions;
-        let found = find(&conditions, kind).unwrap();
-        (found.status.clone(), found.reason.clone(), found.message.clone())
+    /// What a condition says after the pass.
+    pub fn says(&self, kind: ConditionType) -> Condition {
+        find(&self.described().conditions, kind).unwrap().clone()
     }
+
+    /// An effect failed, and is left alone for so many seconds.
+    pub fn fails(&mut self, effect: Effect, seconds: u64) {
+        let backoff = Backoff {
+            count: 1,
+            remaining: Duration::from_secs(seconds),
+            reason: Reason::Refused,
+            message: "the provider's words".into(),
+            terminal: false,
+        };
+        self.seen.backoffs.insert(effect, backoff);
+    }
+}
+
+/// A provider did not answer.
+pub fn silence() -> ProviderError {
+    ProviderError {
+        provider: Provider::LiveKit,
+        operation: "a question",
+        class: ErrorClass::Transient,
+        message: "silence".into(),
+        cause: None,
+    }
+}
+
+/// A provider refused the credentials.
+pub fn refusal() -> ProviderError {
+    ProviderError { class: ErrorClass::Credentials, message: "refused".into(), ..silence() }
 }
 
 fn stream() -> LiveStream {

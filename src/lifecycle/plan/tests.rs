@@ -5,9 +5,8 @@ use crate::api::Reason;
 use crate::api::conditions::Truth;
 use crate::api::spec::{DeletionPolicy, Limits, Schedule, Via};
 use crate::api::status::{CreateIntent, MuxStatus, RoomStatus};
-use crate::lifecycle::backoff::Backoff;
-use crate::lifecycle::given::Given;
-use crate::providers::{ErrorClass, Provider, ProviderError};
+use crate::lifecycle::given::{Given, silence};
+use crate::service::credentials::SetAside;
 
 fn is_begun(actions: &[Action]) -> bool {
     actions.iter().any(|action| {
@@ -64,11 +63,17 @@ fn what_is_being_brought_about_is_looked_at_soon_and_what_rests_is_left_alone() 
     let seconds = |given: &Given| given.plan().requeue.as_secs_f64();
     let timings = Timings::default();
     let (fast, slow) = (timings.fast.as_secs_f64(), timings.slow.as_secs_f64());
-    let mut given = Given::idle();
-    assert!((450.0..750.0).contains(&seconds(&given)));
-    let rest = seconds(&given);
-    given.object.metadata.uid = Some("another".into());
-    assert_ne!(seconds(&given), rest, "not all at once");
+    let of = |uid: usize| {
+        let mut given = Given::idle();
+        given.object.metadata.uid = Some(uid.to_string());
+        seconds(&given)
+    };
+    let rests: Vec<f64> = (0..20).map(of).collect();
+    assert!(rests.iter().all(|rest| (450.0..750.0).contains(rest)), "{rests:?}");
+    assert!(
+        rests.iter().any(|rest| *rest < 525.0) && rests.iter().any(|rest| *rest > 675.0),
+        "not all at once"
+    );
 
     let changed = |change: &dyn Fn(&mut Given)| {
         let mut given = Given::idle();
@@ -80,6 +85,8 @@ fn what_is_being_brought_about_is_looked_at_soon_and_what_rests_is_left_alone() 
     assert_eq!(changed(&|given| given.stream().status = LiveStreamStatus::Idle), 0.2, "something is done");
     assert_eq!(changed(&|given| given.seen.access = Access::Failed(silence())), slow);
     assert_eq!(changed(&|given| given.seen.slug_holder = Some("default/john".into())), slow / 4.0);
+    let missing = SetAside { reason: Reason::SecretNotFound, message: String::new() };
+    assert_eq!(changed(&|given| given.seen.access = Access::Unusable(missing.clone())), slow / 4.0);
     let deleted = |seconds| {
         move |given: &mut Given| {
             let deleted_at = Some(given.ago(seconds));
@@ -90,22 +97,12 @@ fn what_is_being_brought_about_is_looked_at_soon_and_what_rests_is_left_alone() 
     assert_eq!(changed(&deleted(600)), slow, "its room may come back for a day");
     assert!(changed(&deleted(90_000)) > slow);
 
-    let fails = |given: &mut Given, seconds| {
-        let backoff = Backoff {
-            count: 1,
-            remaining: Duration::from_secs(seconds),
-            reason: Reason::Refused,
-            message: String::new(),
-            terminal: false,
-        };
-        given.seen.backoffs.insert(Effect::making(Part::Stream), backoff);
-    };
     let waits = |given: &mut Given| given.status().state = None;
-    assert_eq!(changed(&|given| fails(given, 20)), slow);
+    assert_eq!(changed(&|given| given.fails(Effect::making(Part::Stream), 20)), slow);
     let unsettled = |seconds| {
         move |given: &mut Given| {
             waits(given);
-            fails(given, seconds);
+            given.fails(Effect::making(Part::Stream), seconds);
         }
     };
     assert_eq!(changed(&unsettled(20)), 20.0);
@@ -157,13 +154,21 @@ fn a_limit_is_told_of_once_before_it_strikes() {
     assert_eq!(given.events(), [""; 0]);
 }
 
-fn silence() -> ProviderError {
-    ProviderError {
-        provider: Provider::LiveKit,
-        operation: "list_rooms",
-        class: ErrorClass::Transient,
-        message: "LiveKit does not answer".into(),
-        cause: None,
+#[test]
+fn what_runs_or_is_to_run_is_looked_at_soon_though_all_that_can_be_done_has_failed() {
+    let mut to_run = Given::idle().ask(State::Live);
+    for part in [Part::Stream, Part::Room, Part::Pod] {
+        to_run.fails(Effect::making(part), 20);
+    }
+    let mut runs = Given::live(Via::LiveKit).ask(State::Idle);
+    runs.seen.pods = Vec::new();
+    runs.seen.compositor = None;
+    runs.seen.egresses = Seen::Failed(silence());
+    runs.seen.stops = ["EG_1".to_owned()].into();
+    runs.fails(Effect::making(Part::Stream), 20);
+    for given in [to_run, runs] {
+        assert_eq!(given.actions(), []);
+        assert_eq!(given.plan().requeue, Timings::default().fast);
     }
 }
 

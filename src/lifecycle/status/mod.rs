@@ -2,6 +2,8 @@
 
 mod broadcast;
 mod parts;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use super::backoff::{Backoff, Effect, Part};
