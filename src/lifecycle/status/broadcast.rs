@@ -65,7 +65,10 @@ impl View<'_> {
             return no(reason, message);
         }
         match (egress.id, egress.error) {
-            (None, Some(error)) => no(Reason::Restarting, format!("the sender to Mux ended: {error}")),
+            // The compositor's own sender has no id, and goes on trying.
+            (None, Some(error)) if self.via() == Via::LiveKit => {
+                no(Reason::Restarting, format!("the sender to Mux ended: {error}"))
+            }
             (_, Some(error)) => no(Reason::Connecting, format!("the sender does not reach Mux: {error}")),
             _ => no(Reason::Starting, "the sender to Mux is starting".into()),
         }
