@@ -210,7 +210,7 @@ impl Given {
         status.live_since = Some(since.clone());
         status.started_at = Some(since);
         status.live_session = Some(1);
-        status.egress = Some(egress);
+        status.egress = Some(Box::new(egress));
         given.said_before(ConditionType::OnAir, Truth::True, 600);
         given
     }
