@@ -240,8 +240,7 @@ impl Pass<'_> {
     /// Who is in the room may have been asked before the egress joined it.
     fn joins_just_now(&self) -> bool {
         let started = self.status.egress.as_ref().and_then(|egress| egress.started_at.as_ref());
-        // A clock that went back left a time in the future: it says nothing.
-        started.is_some_and(|since| since.0 <= self.now && self.elapsed(since) < JOINS_WITHIN)
+        started.is_some_and(|since| self.elapsed(since) < JOINS_WITHIN)
     }
 
     /// An egress that never reaches Mux, or sends with a key of before, is stopped; once it is over a new one starts.

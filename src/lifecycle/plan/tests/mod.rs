@@ -1,5 +1,9 @@
 //! What the simulation does not tell apart, one pass at a time.
 
+mod egress;
+mod parts;
+mod sender;
+
 use super::*;
 use crate::api::Reason;
 use crate::api::conditions::Truth;

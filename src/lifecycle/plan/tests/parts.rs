@@ -1,0 +1,327 @@
+//! Stream, room, compositor, and what is abandoned.
+
+use super::*;
+use crate::api::names::ABANDON;
+use crate::api::spec::Video;
+use crate::api::status::CompositorStatus as Recorded;
+use crate::providers::livekit::LiveKitRoom;
+use crate::service::pod::{PodSeen, RecordedPod};
+
+fn room(name: &str, sid: &str) -> LiveKitRoom {
+    LiveKitRoom { name: name.into(), sid: sid.into(), metadata: String::new(), created_at: 0 }
+}
+
+fn abandoned(mut given: Given, word: &str) -> Given {
+    given.object.metadata.annotations = Some([(ABANDON.to_owned(), word.to_owned())].into());
+    given
+}
+
+#[test]
+fn only_what_cannot_be_ended_is_abandoned_and_only_where_a_person_asks() {
+    let lets_go =
+        |actions: &[Action]| matches!(actions, [Action::RecordAbandoned(_), Action::RemoveFinalizer]);
+    let hindered: [fn(&mut Given); 3] = [
+        |given| {
+            let missing = SetAside { reason: Reason::SecretNotFound, message: "no Secret".into() };
+            given.seen.access = Access::Unusable(missing);
+        },
+        |given| given.seen.rooms = Seen::Failed(silence()),
+        |given| given.fails(Effect::ending(Part::Stream), 9),
+    ];
+    for hinder in hindered {
+        let mut given = Given::idle().deleted();
+        hinder(&mut given);
+        assert_eq!(given.actions(), []);
+        let given = abandoned(given, "false");
+        assert_eq!(given.actions(), []);
+        let given = abandoned(given, "true");
+        assert!(lets_go(&given.actions()));
+        assert_eq!(given.events(), ["Abandoned"]);
+    }
+    let given = abandoned(Given::idle().deleted(), "true");
+    assert_eq!(given.actions(), [Action::DeleteStream("stream".into())], "nothing hinders it");
+    let mut begins_only = abandoned(Given::idle().deleted(), "true");
+    begins_only.fails(Effect::making(Part::Stream), 9);
+    assert_eq!(begins_only.actions(), [Action::DeleteStream("stream".into())]);
+}
+
+#[test]
+fn the_next_pod_has_the_next_number_and_waits_for_the_one_before() {
+    let made = |change: &dyn Fn(&mut Given)| {
+        let mut given = Given::standby();
+        given.seen.pods.clear();
+        given.seen.compositor = None;
+        change(&mut given);
+        let actions = given.actions();
+        actions.into_iter().find_map(|action| match action {
+            Action::CreatePod { name, incarnation } => Some((name, incarnation)),
+            _ => None,
+        })
+    };
+    let pod = |number: i64| Some((format!("jane-compositor-{number}"), number));
+    let old = || Given::standby().seen.pods.remove(0);
+    assert_eq!(made(&|_| {}), pod(2));
+    assert_eq!(made(&|given| given.seen.recorded_pod = RecordedPod::Absent), pod(2), "it was made");
+    let never_made = |given: &mut Given| given.status().compositor.as_mut().unwrap().made = false;
+    assert_eq!(made(&never_made), pod(2), "nobody says that it is absent");
+    let absent = |given: &mut Given| {
+        never_made(given);
+        given.seen.recorded_pod = RecordedPod::Absent;
+    };
+    assert_eq!(made(&absent), pod(1), "the same one again");
+    assert_eq!(made(&|given| given.seen.recorded_pod = RecordedPod::Unknown), None);
+    assert_eq!(made(&|given| given.fails(Effect::making(Part::Pod), 9)), None);
+    let deleting = |seconds: i64| {
+        move |given: &mut Given| {
+            let gone_by = Some(given.ago(seconds).0);
+            given.seen.pods = vec![PodSeen { deleting: true, gone_by, ..old() }];
+        }
+    };
+    assert_eq!(made(&deleting(0)), None);
+    assert_eq!(made(&deleting(60)), pod(2), "its node is dead");
+    let stray = |incarnation| {
+        move |given: &mut Given| {
+            given.seen.pods = vec![PodSeen { stray: true, incarnation, ..old() }];
+        }
+    };
+    assert_eq!(made(&stray(7)), pod(8));
+}
+
+#[test]
+fn pods_that_will_never_run_and_strays_are_deleted() {
+    let deleted = |change: fn(&mut PodSeen)| {
+        let mut given = Given::standby();
+        let mut another = PodSeen { name: "another".into(), ..given.seen.pods[0].clone() };
+        change(&mut another);
+        given.seen.pods.push(another);
+        given.actions().contains(&Action::DeletePod("another".into()))
+    };
+    assert!(deleted(|pod| pod.finished = true));
+    assert!(!deleted(|pod| (pod.finished, pod.deleting) = (true, true)));
+    assert!(deleted(|pod| pod.stray = true));
+    assert!(!deleted(|pod| (pod.stray, pod.incarnation) = (true, 2)), "recorded after what this pass knows");
+    assert!(!deleted(|pod| (pod.stray, pod.deleting) = (true, true)));
+}
+
+#[test]
+fn a_pod_with_other_settings_is_replaced_but_not_on_air() {
+    let drifted = |mut given: Given| {
+        given.object.spec.video = Some(Video { height: Some(360), ..Video::default() });
+        given.actions()
+    };
+    assert_eq!(drifted(Given::standby()), [Action::DeletePod("jane-compositor-1".into())]);
+    assert_eq!(drifted(Given::live(Via::Compositor)), []);
+}
+
+#[test]
+fn what_a_pod_boots_from_is_renewed_where_it_is_wrong() {
+    let mut given = Given::standby();
+    assert_eq!(given.actions(), []);
+    given.seen.boots_wrong = true;
+    assert_eq!(given.actions(), [Action::RenewBoot { incarnation: 1 }]);
+    given.seen.pods[0].restarts = 3;
+    let recorded = given.plan().status.compositor.unwrap();
+    assert_eq!((recorded.made, recorded.restarts), (true, 3));
+}
+
+#[test]
+fn every_pod_goes_before_its_room() {
+    let mut given = Given::standby().ask(State::Idle);
+    let pod = Action::DeletePod("jane-compositor-1".into());
+    let shut = Action::DisableStream("stream".into());
+    assert_eq!(given.actions(), [shut.clone(), pod]);
+    given.seen.pods[0].deleting = true;
+    assert_eq!(given.actions(), [shut.clone()]);
+    given.seen.pods.clear();
+    given.seen.compositor = None;
+    let name = given.identity().room_name(0);
+    assert_eq!(given.actions(), [shut, Action::DeleteRoom(name)]);
+    let recorded = Recorded { incarnation: 1, ..Recorded::default() };
+    assert_eq!(given.plan().status.compositor, Some(recorded));
+    given.seen.recorded_pod = RecordedPod::Unknown;
+    assert_eq!(given.actions().len(), 1, "it may be there");
+}
+
+#[test]
+fn a_room_is_made_once_and_taken_to_be_there_while_livekit_is_silent() {
+    let mut given = Given::standby();
+    given.seen.rooms = Seen::Known(Vec::new());
+    let name = given.identity().room_name(0);
+    assert_eq!(given.actions(), [Action::CreateRoom(name.clone())]);
+    assert_eq!(given.plan().status.room.unwrap().sid, None);
+    given.fails(Effect::making(Part::Room), 9);
+    assert_eq!(given.actions(), []);
+
+    let pod_is_made = |mut given: Given| {
+        given.seen.rooms = Seen::Failed(silence());
+        given.seen.pods.clear();
+        given.seen.compositor = None;
+        is_begun(&given.actions())
+    };
+    assert!(pod_is_made(Given::standby()));
+    let mut unseen = Given::standby();
+    unseen.status().room.as_mut().unwrap().sid = None;
+    assert!(!pod_is_made(unseen));
+    let mut before = Given::standby();
+    before.status().room.as_mut().unwrap().epoch = 1;
+    assert!(!pod_is_made(before), "it is another one");
+}
+
+#[test]
+fn rooms_that_devices_open_are_deleted_ever_more_rarely() {
+    let stray = |deletions: i64, seconds: i64, sid: &str| {
+        let mut given = Given::idle();
+        let deleted_at = Some(given.ago(seconds));
+        given.status().room = Some(RoomStatus {
+            epoch: 1,
+            deleted_at,
+            deleted_sid: Some("RM_0".into()),
+            deletions,
+            ..RoomStatus::default()
+        });
+        given.seen.rooms = Seen::Known(vec![room("old", sid)]);
+        let plan = given.plan();
+        let deletes = plan.actions == [Action::DeleteRoom("old".into())];
+        deletes.then(|| plan.status.room.unwrap().deletions)
+    };
+    assert_eq!(stray(0, 2, "RM_0"), None, "a list that lags shows it");
+    assert_eq!(stray(0, 2, "RM_1"), Some(1), "it came back");
+    assert_eq!(stray(0, 6, "RM_0"), Some(1), "it is still there");
+    assert_eq!(stray(3, 7, "RM_1"), None);
+    assert_eq!(stray(3, 8, "RM_1"), Some(4));
+    assert_eq!(stray(9, 59, "RM_1"), None);
+    assert_eq!(stray(9, 60, "RM_1"), Some(10));
+    assert_eq!(stray(9, 120, "RM_1"), Some(1), "another day");
+    assert_eq!(stray(9, 119, "RM_1"), Some(10));
+}
+
+#[test]
+fn an_object_whose_room_was_deleted_waits_until_it_cannot_come_back() {
+    let lets_go = |seconds: i64| {
+        let mut given = Given::idle().deleted();
+        given.status().mux = None;
+        given.seen.stream = Seen::NotAsked;
+        let deleted_at = Some(given.ago(seconds));
+        given.status().room = Some(RoomStatus { epoch: 1, deleted_at, ..RoomStatus::default() });
+        given.actions() == [Action::RemoveFinalizer]
+    };
+    assert!(!lets_go(7));
+    assert!(lets_go(8));
+}
+
+#[test]
+fn a_server_binds_for_five_minutes() {
+    let url = |seconds: i64, name: Option<String>| {
+        let mut given = Given::idle();
+        given.seen.rooms = Seen::Failed(silence());
+        let deleted_at = Some(given.ago(seconds));
+        given.status().room = Some(RoomStatus {
+            epoch: 1,
+            url: Some("wss://old".into()),
+            name,
+            deleted_at,
+            ..RoomStatus::default()
+        });
+        given.plan().status.room.unwrap().url
+    };
+    assert!(url(300, None).is_some());
+    assert!(url(301, None).is_none());
+    assert!(url(301, Some("open".into())).is_some());
+}
+
+#[test]
+fn a_lost_create_of_a_stream_is_given_up_after_two_searches() {
+    let creating = |since: i64, absent: Option<i64>, marked: bool| {
+        let mut given = Given::idle();
+        let intent = CreateIntent { since: given.ago(since), absent_since: absent.map(|ago| given.ago(ago)) };
+        given.status().mux = Some(MuxStatus { creating: Some(intent), ..MuxStatus::default() });
+        let Seen::Known(Some(stream)) = std::mem::replace(&mut given.seen.stream, Seen::NotAsked) else {
+            panic!()
+        };
+        given.seen.marked = Seen::Known(if marked { vec![stream] } else { Vec::new() });
+        let mux = given.plan().status.mux.unwrap();
+        let intent = mux.creating.map(|intent| intent.absent_since.is_some());
+        (mux.stream_id, intent)
+    };
+    assert_eq!(creating(34, None, false), (None, Some(false)));
+    assert_eq!(creating(35, None, false), (None, Some(true)));
+    assert_eq!(creating(60, Some(4), false), (None, Some(true)));
+    assert_eq!(creating(60, Some(5), false), (None, None));
+    assert_eq!(creating(60, Some(5), true), (Some("stream".into()), None));
+}
+
+#[test]
+fn a_stream_is_made_where_one_is_wanted() {
+    let makes = |change: fn(&mut Given)| {
+        let mut given = Given::idle();
+        given.status().mux = None;
+        given.seen.stream = Seen::NotAsked;
+        change(&mut given);
+        let actions = given.actions();
+        actions.iter().any(|action| matches!(action, Action::CreateStream(_)))
+    };
+    assert!(makes(|_| {}));
+    assert!(!makes(|given| given.object.spec.state = Some(State::Ended)));
+    assert!(!makes(|given| given.fails(Effect::making(Part::Stream), 9)));
+    assert!(!makes(|given| {
+        given.object.metadata.deletion_timestamp = Some(given.ago(1));
+        given.seen.pods = Given::standby().seen.pods;
+    }));
+}
+
+#[test]
+fn a_second_stream_goes_unless_somebody_sends_to_it() {
+    let surplus = |status: LiveStreamStatus, held: bool| {
+        let mut given = Given::idle();
+        let ours = given.stream().clone();
+        let second = crate::providers::mux::LiveStream { id: "second".into(), status, ..ours.clone() };
+        given.seen.marked = Seen::Known(vec![ours, second]);
+        if held {
+            given.fails(Effect::ending(Part::Stream), 9);
+        }
+        given.actions()
+    };
+    assert_eq!(surplus(LiveStreamStatus::Idle, false), [Action::DeleteStream("second".into())]);
+    assert_eq!(surplus(LiveStreamStatus::Active, false), []);
+    assert_eq!(surplus(LiveStreamStatus::Idle, true), []);
+}
+
+#[test]
+fn settings_that_drifted_are_set_again_but_the_latency_only_at_rest() {
+    use crate::providers::mux::LatencyMode;
+    let update = |mut given: Given, change: fn(&mut crate::providers::mux::LiveStream)| {
+        change(given.stream());
+        given.actions().into_iter().find_map(|action| match action {
+            Action::UpdateStream(_, update) => Some((update.latency_mode, update.reconnect_window_seconds)),
+            _ => None,
+        })
+    };
+    assert_eq!(update(Given::standby(), |_| {}), None);
+    assert_eq!(
+        update(Given::standby(), |stream| stream.reconnect_window_seconds = 60),
+        Some((None, Some(120)))
+    );
+    let latency = |stream: &mut crate::providers::mux::LiveStream| stream.latency_mode = LatencyMode::Low;
+    assert_eq!(update(Given::standby(), latency), Some((Some(LatencyMode::Standard), None)));
+    assert_eq!(update(Given::live(Via::Compositor), latency), None);
+    let open = |stream: &mut crate::providers::mux::LiveStream| {
+        (stream.latency_mode, stream.status) = (LatencyMode::Low, LiveStreamStatus::Active);
+    };
+    assert_eq!(update(Given::standby(), open), None, "its recording is still open");
+}
+
+#[test]
+fn a_test_streams_end_is_the_end() {
+    let ended = |test: bool, given: Given| {
+        let mut given = given;
+        given.stream().status = LiveStreamStatus::Disabled;
+        given.stream().test = test;
+        let plan = given.plan();
+        let enables = plan.actions.contains(&Action::EnableStream("stream".into()));
+        (plan.status.ended_session, enables)
+    };
+    assert_eq!(ended(true, Given::live(Via::Compositor)), (Some(1), false));
+    assert_eq!(ended(false, Given::live(Via::Compositor)), (None, true));
+    assert_eq!(ended(true, Given::standby()), (None, true));
+    assert_eq!(ended(true, Given::standby().ask(State::Live)), (None, true));
+}
