@@ -285,6 +285,15 @@ mod tests {
     }
 
     #[test]
+    fn a_struck_standby_limit_waits_no_longer_than_until_the_next_step() {
+        let mut spec = scheduled();
+        spec.limits = Some(Limits { standby_minutes: Some(5), live_minutes: None });
+        let status = MemorialStreamStatus { standby_since: time(10), ..MemorialStreamStatus::default() };
+        let struck = desired(&object(spec, status), at(16));
+        assert_eq!((struck.why, struck.next_change), (Why::StandbyLimit, Some(at(20))));
+    }
+
+    #[test]
     fn the_schedule_decides_when_nobody_does() {
         let table = [
             (0, State::Idle, Some(10)),

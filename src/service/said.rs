@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_counts_from_when_the_first_word_vanished() {
+        let mut stripped = synced(&object(Some(State::Live), None), object(None, None));
+        let whole = with_held_words(&stripped);
+        let first = held(&stripped, &whole, Timestamp::UNIX_EPOCH).unwrap();
+        stripped.status.as_mut().unwrap().held = Some(first.clone());
+        assert_eq!(held(&stripped, &whole, Timestamp::MAX), Some(first));
+    }
+
+    #[test]
     fn what_was_never_said_is_not_held() {
         let silent = synced(&object(None, None), object(None, None));
         assert_eq!(with_held_words(&silent).spec, silent.spec);
