@@ -292,8 +292,8 @@ fn a_worker_is_asked_where_its_answer_is_old_or_was_none() {
 #[test]
 fn an_end_stops_the_egress_once_and_asks_for_its_worker() {
     let given = || Given::live(Via::LiveKit).ask(State::Standby);
-    let stop = Action::StopEgress("EG_1".into());
-    assert_eq!(given().actions(), std::slice::from_ref(&stop));
+    let stop = [Action::StopEgress("EG_1".into())];
+    assert_eq!(given().actions(), stop);
     let mut stopped = given();
     stopped.seen.stops = ["EG_1".to_owned()].into();
     assert_eq!(stopped.actions(), []);
@@ -303,10 +303,10 @@ fn an_end_stops_the_egress_once_and_asks_for_its_worker() {
     assert!(ends.plan().status.egress.unwrap().stopping_since.is_some());
     let mut silent = given();
     silent.seen.egresses = Seen::Failed(silence());
-    assert_eq!(silent.actions(), std::slice::from_ref(&stop), "a stop by its id reaches it all the same");
+    assert_eq!(silent.actions(), stop, "a stop by its id reaches it all the same");
     let mut asked = given();
     asked.seen.worker = None;
-    assert_eq!(asked.actions(), [Action::AskWorker("EG_1".into()), stop]);
+    assert_eq!(asked.actions(), [Action::AskWorker("EG_1".into()), stop[0].clone()]);
 }
 
 #[test]
