@@ -1,6 +1,6 @@
 //! Credentials that are rotated, wrong or gone, namespaces that go away, and deletions that a person lets go.
 
-use crate::faults::Party;
+use crate::faults::{Fault, Party, Site};
 use crate::invariants::Violation;
 use crate::land::Land;
 use crate::operator::SYSTEM;
@@ -179,6 +179,28 @@ fn what_a_person_abandons_is_let_go_and_recorded() {
         assert!(record["muxLiveStream"].len() > 10 && record["hindrance"].contains("Mux"), "{record:?}");
         assert!(!record.contains_key("liveKitRooms"), "LiveKit answers: its room is gone");
         drop(land);
+        stage
+    }));
+}
+
+/// Nobody would know any more what may run on.
+#[test]
+fn nothing_is_abandoned_before_its_record_is_kept() {
+    well(simulate(7, |mut stage| async move {
+        live(&mut stage).await;
+        stage.land().faults.silent.insert(Party::Mux, u64::MAX);
+        stage.land().discard(JANE);
+        stage.pass_time(120_000).await;
+        stage.land().faults.always = Some((Site::KeepRecord, Fault::ServerError));
+        stage.land().change_object(&jane(), |object| {
+            object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
+        });
+        stage.pass_time(60_000).await;
+        assert!(stage.land().cluster.object(JANE).is_some());
+        stage.land().faults.always = None;
+        let gone = |land: &mut Land| land.cluster.object(JANE).is_none();
+        stage.until(60_000, gone).await.expect("released");
+        assert!(stage.land().cluster.records.contains_key(JANE));
         stage
     }));
 }

@@ -311,3 +311,20 @@ fn an_answer_that_is_not_livekits_is_told_as_one_and_nothing_is_made_or_given_up
         stage
     });
 }
+
+/// A quarter of a minute apart at most: an egress that runs on costs money.
+#[test]
+fn a_stop_that_livekit_refuses_is_tried_ever_more_rarely() {
+    case(|mut stage| async move {
+        live(&mut stage, Via::LiveKit).await;
+        stage.land().faults.always = Some((Site::StopEgress, Fault::ServerError));
+        stage.land().ask(JANE, State::Standby);
+        stage.pass_time(40_000).await;
+        let tried = calls(&stage, Site::StopEgress);
+        assert!((4..=8).contains(&tried), "{tried} stops in 40 s");
+        stage.land().faults.always = None;
+        stage.pass_time(30_000).await;
+        assert!(egresses(&stage).is_empty());
+        stage
+    });
+}
