@@ -4,17 +4,6 @@ use super::{Bug, Check};
 
 pub const ALL: &[Bug] = &[
     Bug {
-        name: "a look that waits for its turn tells that Mux does not answer",
-        finding: None,
-        places: &[(
-            "src/adapters/mux/mod.rs",
-            "error.cause == Some(Cause::NoAnswerYet)",
-            "error.cause == Some(Cause::NoCapacity)",
-        )],
-        caught_by: Check::Test("neighbours::what_rests_says_nothing_of_its_place_behind_others_at_the_limit"),
-        seen_as: "left == right",
-    },
-    Bug {
         name: "no pass is due when the farewell is over",
         finding: None,
         places: &[("src/lifecycle/plan/sender.rs", "self.due = Some(rest);", "")],
