@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// How often a running Program is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// What waits for its time is looked at once in a while all the same: the wall clock may be set forward meanwhile.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// `status.program` is written at most twice a second.
 const WRITE_DISTANCE: SignedDuration = SignedDuration::from_millis(500);
 
@@ -117,7 +119,7 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
             desired.next_change.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or(LOOK));
         return Ok(match next {
             _ if runs => Action::requeue(LOOK),
-            Some(next) => Action::requeue(next.max(LOOK)),
+            Some(next) => Action::requeue(next.clamp(LOOK, LONGEST_REST)),
             None => Action::await_change(),
         });
     };
