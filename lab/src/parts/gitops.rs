@@ -53,7 +53,13 @@ fn build(site: &Site) -> Result<()> {
     }
     let mut command = go::command()?;
     // The flags of the Kubernetes parts: what those have compiled is not compiled again.
-    command.env("CGO_ENABLED", "0").current_dir(&module).args(["build", "-ldflags", "-s -w", "-o"]);
+    command.env("CGO_ENABLED", "0").current_dir(&module).args([
+        "build",
+        go::COMPILE_FLAGS,
+        "-ldflags",
+        "-s -w",
+        "-o",
+    ]);
     site.run(command.arg(site.folder.join(NAME)).arg("."))?;
     fs::remove_dir_all(&module).with_context(|| format!("remove {}", module.display()))
 }

@@ -66,7 +66,8 @@ fn run_beside(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Links every program into the run folder's `bin`, under the name that others call it by.
+/// Links every program into the run folder's `bin`, under the name that others call it by; `kubectl` only where the
+/// machine has none.
 ///
 /// # Errors
 /// When a link cannot be made.
@@ -77,6 +78,9 @@ pub fn link_programs(cache: &Cache, folder: &RunFolder, egress: Option<&Path>) -
     for part in go::parts() {
         let folder = part.folder(cache);
         links.extend(part.programs.iter().map(|program| (program.name, folder.join(program.name))));
+    }
+    if find_program("kubectl").is_some() {
+        links.retain(|(name, _)| *name != "kubectl");
     }
     links.extend(egress.map(|program| ("egress", program.to_owned())));
     for (name, target) in links {
