@@ -95,6 +95,14 @@ impl LabDescription {
         self.table().all_running()
     }
 
+    /// The names of all processes that were ever started, whether they run or not.
+    ///
+    /// # Errors
+    /// When the run folder cannot be read.
+    pub fn process_names(&self) -> Result<Vec<String>> {
+        self.table().names()
+    }
+
     /// Stops one process, such as `livekit-server`, as an outage would. It blocks until it is gone.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::folders::{Cache, RunFolder, make_private_folder, write_private};
 use crate::leftovers;
 use crate::parts::{self, node_images};
 use crate::ports::Ports;
+use crate::preparation::prepare;
 use crate::process::{Specification, Table};
 use crate::progress::Step;
 use crate::secret::Secret;
@@ -70,7 +71,7 @@ pub fn up(wanted: &[Part]) -> Result<LabDescription> {
         );
     }
     let cache = Cache::open()?;
-    parts::prepare(&cache, None)?;
+    prepare(&cache, None)?;
     leftovers::remove(&folder)?;
     match start(&folder, &cache, wanted) {
         Ok(description) => Ok(description),

@@ -18,6 +18,7 @@ mod mux_admin;
 pub mod mux_simulator;
 mod parts;
 mod ports;
+mod preparation;
 mod process;
 mod progress;
 mod secret;
@@ -37,8 +38,9 @@ pub use memorialstream_mux_model::{
     StreamRecord, Timings, Unknowns,
 };
 pub use mux_admin::MuxAdmin;
-pub use parts::{PAUSE_IMAGE, gitops_program, prepare};
+pub use parts::{PAUSE_IMAGE, gitops_program};
 pub use ports::Ports;
+pub use preparation::prepare;
 pub use process::{MARKER as PROCESS_MARKER, RunningProcess, Signal, send_signal, wait_until};
 pub use secret::Secret;
 pub use viewer::Viewer;

@@ -4,7 +4,7 @@ use crate::asset::Asset;
 use crate::body::Policy;
 use crate::bucket::Bucket;
 use crate::fault::{Fault, UnknownOperation};
-use crate::history::Past;
+use crate::history::History;
 use crate::ids::{Ids, object_id};
 use crate::operation::Operation;
 use crate::record::{RequestCount, StreamRecord};
@@ -42,8 +42,7 @@ pub struct State {
     pub(crate) serial: u64,
     pub(crate) streams: BTreeMap<String, LiveStream>,
     pub(crate) deleted: Vec<StreamRecord>,
-    /// How streams were that changed a short while ago, oldest first; deleted ones too.
-    pub(crate) past: BTreeMap<String, Vec<Past>>,
+    pub(crate) past: History,
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) effects: Vec<Effect>,
     /// The stream of each encoder connection.
@@ -53,6 +52,36 @@ pub struct State {
     /// Streams with an encoder or a broadcast, and recordings that expire: nothing else does anything by itself.
     pub(crate) busy: BTreeSet<String>,
     pub(crate) expiring: BTreeSet<String>,
+}
+
+impl State {
+    /// A stream that is about to be changed.
+    pub(crate) fn change(&mut self, id: &str) -> Option<&mut LiveStream> {
+        self.remember(id);
+        self.streams.get_mut(id)
+    }
+
+    /// A stream is about to be changed, made or deleted.
+    pub(crate) fn remember(&mut self, id: &str) {
+        self.past.remember(id, self.streams.get(id), self.now, self.list_lag());
+    }
+
+    /// Drops what no list shows any more.
+    pub(crate) fn forget(&mut self) {
+        self.past.forget(self.now, self.list_lag());
+    }
+
+    /// The streams that a list shows, as it shows them.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &LiveStream> {
+        let present = self.streams.iter().map(|(id, stream)| (id, Some(stream)));
+        let deleted = self.past.ids().filter(|id| !self.streams.contains_key(*id)).map(|id| (id, None));
+        let (now, lag) = (self.now, self.list_lag());
+        present.chain(deleted).filter_map(move |(id, stream)| self.past.shown(id, stream, now, lag))
+    }
+
+    fn list_lag(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::from(self.settings.list_lag_seconds))
+    }
 }
 
 /// Whose playback id it is.
@@ -157,7 +186,7 @@ impl Model {
             serial: 0,
             streams: BTreeMap::new(),
             deleted: Vec::new(),
-            past: BTreeMap::new(),
+            past: History::default(),
             assets: BTreeMap::new(),
             effects: Vec::new(),
             connections: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! From nothing to a service that is on air, and a TAKE.
 
+use crate::service::{MANIFEST, NAMESPACE, SERVICE};
 use crate::telling::{Telling, keep_pod_logs, patch_line};
 use anyhow::{Context, Result, bail};
 use memorialstream_lab::footage::{self, Footage, Recognition};
@@ -12,11 +13,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The MemorialStream of `examples/memorialstream.yaml`.
-pub const SERVICE: &str = "jane-doe";
-const MANIFEST: &str = "examples/memorialstream.yaml";
-/// Where the demo applies it: the namespace of the lab's kubeconfig.
-pub const NAMESPACE: &str = "default";
 /// Its cameras, in the order in which they get the clips.
 const CAMERAS: [&str; 3] = ["lectern", "wide", "family"];
 /// The size of the pictures that are kept: the Program's own.

@@ -1,6 +1,7 @@
 //! From a service that is on air to nothing at all.
 
-use crate::broadcast::{Live, SERVICE, patch, show, wait};
+use crate::broadcast::{Live, patch, show, wait};
+use crate::service::SERVICE;
 use crate::telling::{Telling, keep_pod_logs};
 use anyhow::{Context, Result, bail};
 use livekit_api::services::egress::{EgressClient, EgressListFilter, EgressListOptions};

@@ -3,6 +3,7 @@
 
 mod broadcast;
 mod ending;
+mod service;
 mod telling;
 
 use anyhow::Result;
@@ -54,7 +55,7 @@ async fn up(telling: &mut Telling) -> Result<()> {
         telling.explain(&lab);
         telling.say("Everything still runs; `make demo-down` ends it.");
     })?;
-    telling.how_to_go_on(&lab, &live);
+    telling.how_to_go_on(&lab, &live.playback_url);
     Ok(())
 }
 

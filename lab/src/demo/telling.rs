@@ -1,6 +1,6 @@
 //! What the demo prints: numbered steps with their times, and every command with its answer.
 
-use crate::broadcast::{Live, NAMESPACE, SERVICE};
+use crate::service::{NAMESPACE, SERVICE};
 use anyhow::{Context, Result, bail};
 use memorialstream_lab::{Kubectl, LabDescription, installation};
 use std::time::{Duration, Instant};
@@ -93,12 +93,12 @@ impl Telling {
     }
 
     /// The last words of a demo that stays up.
-    pub fn how_to_go_on(&self, lab: &LabDescription, live: &Live) {
+    pub fn how_to_go_on(&self, lab: &LabDescription, playback_url: &str) {
         self.summary();
         let patch = |what: &str, spec: &str| {
             println!("{INDENT} {:<16} {}", what, patch_line(spec));
         };
-        println!("\nThe service is on air. Watch it with any HLS player:\n{INDENT} {}", live.playback_url);
+        println!("\nThe service is on air. Watch it with any HLS player:\n{INDENT} {playback_url}");
         println!("\nGo on");
         println!("{INDENT} {:<16} export KUBECONFIG={}", "in this shell", lab.kubeconfig.display());
         if lab.bin.join("kubectl").exists() {

@@ -36,6 +36,12 @@ impl PidFile {
         }
     }
 
+    /// Whether that very process still runs.
+    pub fn is_alive(&self) -> bool {
+        let stat = ProcessStat::read(self.pid);
+        stat.is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_zombie())
+    }
+
     /// The file's text: `PID START_TICKS`.
     pub fn render(&self) -> String {
         format!("{} {}\n", self.pid, self.start_ticks)
@@ -67,6 +73,14 @@ mod tests {
     fn what_is_written_is_read_back() {
         let file = PidFile { pid: 4711, start_ticks: 987_654_321 };
         assert_eq!(PidFile::parse(&file.render()).expect("parse"), file);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_its_number_with_another_start_is_not() {
+        let own =
+            PidFile::of(i32::try_from(std::process::id()).expect("a process number")).expect("this process");
+        assert!(own.is_alive());
+        assert!(!PidFile { start_ticks: own.start_ticks + 1, ..own }.is_alive());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What the kernel tells of processes.
 
-use super::pid_file::PidFile;
 use super::specification::Signal;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -51,11 +50,6 @@ pub fn processes() -> Result<Vec<ProcessStat>> {
     let entries = fs::read_dir("/proc").context("read /proc")?;
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     Ok(numbers.filter_map(ProcessStat::read).filter(|process| !process.is_zombie()).collect())
-}
-
-/// Whether that very process still runs.
-pub fn is_alive(file: PidFile) -> bool {
-    ProcessStat::read(file.pid).is_some_and(|stat| stat.start_ticks == file.start_ticks && !stat.is_zombie())
 }
 
 /// A process's arguments; empty when it is gone.
@@ -110,14 +104,6 @@ mod tests {
         let fields = "S 1 4700 4700 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 9 10";
         let stat = ProcessStat::parse(&format!("4711 (nginx: (x) y) {fields}")).expect("parse");
         assert_eq!(stat, ProcessStat { pid: 4711, state: 'S', session: 4700, start_ticks: 123_456 });
-    }
-
-    #[test]
-    fn this_process_is_alive_and_its_number_with_another_start_is_not() {
-        let own =
-            PidFile::of(i32::try_from(std::process::id()).expect("a process number")).expect("this process");
-        assert!(is_alive(own));
-        assert!(!is_alive(PidFile { start_ticks: own.start_ticks + 1, ..own }));
     }
 
     #[test]

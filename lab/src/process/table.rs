@@ -1,7 +1,7 @@
 //! The processes of the lab in a run folder: started, found again by anyone, stopped.
 
 use super::pid_file::PidFile;
-use super::proc::{is_alive, processes, send_signal};
+use super::proc::{processes, send_signal};
 use super::ready::wait_until;
 use super::specification::{Signal, Specification};
 use crate::folders::{RunFolder, write_private};
@@ -116,9 +116,9 @@ impl Table {
         let stop = self.specification(name)?.stop;
         let path = self.file(name, "pid");
         let Some(file) = PidFile::read(&path)? else { return Ok(()) };
-        if is_alive(file) {
+        if file.is_alive() {
             send_signal(file.pid, stop.signal)?;
-            wait_until(Duration::from_secs(stop.patience_seconds), || Ok(!is_alive(file)))?;
+            wait_until(Duration::from_secs(stop.patience_seconds), || Ok(!file.is_alive()))?;
         }
         self.kill_session(file)?;
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
@@ -147,7 +147,7 @@ impl Table {
     /// # Errors
     /// When its pid file cannot be read.
     pub fn running(&self, name: &str) -> Result<Option<RunningProcess>> {
-        let file = PidFile::read(&self.file(name, "pid"))?.filter(|file| is_alive(*file));
+        let file = PidFile::read(&self.file(name, "pid"))?.filter(PidFile::is_alive);
         Ok(file.map(|file| RunningProcess { name: name.to_owned(), pid: file.pid }))
     }
 

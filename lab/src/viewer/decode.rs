@@ -106,20 +106,22 @@ fn carries_sound(segment: &[u8]) -> bool {
     })
 }
 
-/// Writes a picture as a PNG file.
-///
-/// # Errors
-/// When the file cannot be written.
-pub async fn save_png(picture: &Picture, path: &Path) -> Result<()> {
-    let (width, height) = (picture.width(), picture.height());
-    let pipeline = format!(
-        "fdsrc fd=0 blocksize={} ! rawvideoparse format=rgb width={width} height={height} \
-         plane-strides=<{}> ! videoconvert ! pngenc snapshot=true ! fdsink fd=1",
-        picture.rgb().len(),
-        width * 3
-    );
-    let file = run(&pipeline, picture.rgb().to_vec()).await?;
-    std::fs::write(path, file).with_context(|| format!("write {}", path.display()))
+impl Picture {
+    /// Writes it as a PNG file.
+    ///
+    /// # Errors
+    /// When GStreamer's tools fail or the file cannot be written.
+    pub async fn save_png(&self, path: &Path) -> Result<()> {
+        let (width, height) = (self.width(), self.height());
+        let pipeline = format!(
+            "fdsrc fd=0 blocksize={} ! rawvideoparse format=rgb width={width} height={height} \
+             plane-strides=<{}> ! videoconvert ! pngenc snapshot=true ! fdsink fd=1",
+            self.rgb().len(),
+            width * 3
+        );
+        let file = run(&pipeline, self.rgb().to_vec()).await?;
+        std::fs::write(path, file).with_context(|| format!("write {}", path.display()))
+    }
 }
 
 /// What a pipeline makes that reads nothing and writes on descriptor 1.

@@ -1,10 +1,8 @@
 //! A picture and what can be told from it.
 
-use super::decode;
 use anyhow::{Result, ensure};
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
 
 /// Two colours nearer than this (Euclidean, of 255 per channel) are the same after encoding; the palette's own
 /// colours and the slate's are at least 131 apart, and Mux's slate is 92 from the nearest.
@@ -190,14 +188,6 @@ impl Picture {
             }
         }
         Picture::new(width, height, rgb)
-    }
-
-    /// Writes it as a PNG file.
-    ///
-    /// # Errors
-    /// When GStreamer's tools fail or the file cannot be written.
-    pub async fn save_png(&self, path: &Path) -> Result<()> {
-        decode::save_png(self, path).await
     }
 
     fn pixels(&self, area: Area) -> impl Iterator<Item = &[u8]> {
