@@ -1,11 +1,12 @@
 //! What can be asked of LiveKit.
 
+use super::credentials::LiveKitCredentials;
 use super::egress::{Egress, ProgramEgress};
 use super::error::{classify, is};
 use super::room::{LiveKitRoom, Participant};
 use super::twirp::{Call, Failure, Twirp};
 use crate::providers::transport::Repeat;
-use crate::providers::{ProviderError, Result, Secret};
+use crate::providers::{ProviderError, Result};
 use async_trait::async_trait;
 use livekit_api::access_token::VideoGrants;
 use livekit_api::services::ServerErrorCode;
@@ -30,17 +31,6 @@ const MOST_PAGES: usize = 100;
 const LONGEST_LIST: usize = 64 * 1024 * 1024;
 /// The server tries for more than a minute to start an egress; giving up earlier does not undo it.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// With what to call LiveKit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LiveKitCredentials {
-    /// `wss://…`, `ws://…`, `https://…` or `http://…`. A path is ignored.
-    pub url: String,
-    /// The project's key.
-    pub api_key: String,
-    /// The key's secret.
-    pub api_secret: Secret,
-}
 
 /// What can be asked of one LiveKit project, each request sent once. Every error is classed:
 /// [`ErrorClass::InDoubt`] only where an egress may have been started.
@@ -263,7 +253,7 @@ fn safe(operation: &'static str) -> impl Fn(Failure) -> ProviderError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::ErrorClass;
+    use crate::providers::{ErrorClass, Secret};
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -1,6 +1,6 @@
 //! Tokens with which participants join, each with no more rights than it needs.
 
-use super::client::LiveKitCredentials;
+use super::credentials::LiveKitCredentials;
 use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
 use livekit_api::access_token::{AccessToken, VideoGrants};
 use std::time::Duration;

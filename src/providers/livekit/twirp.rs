@@ -3,7 +3,7 @@
 //!
 //! Source: twitchtv.github.io/twirp/docs/spec_v7.html; paths and grants as in livekit-api 0.10, `services`.
 
-use super::client::LiveKitCredentials;
+use super::credentials::LiveKitCredentials;
 use crate::providers::http::{bounded_body, http_client};
 use crate::providers::{ErrorClass, Interruption, Provider, ProviderError, Result, Secret};
 use livekit_api::access_token::{AccessToken, AccessTokenError, VideoGrants};

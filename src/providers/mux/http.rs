@@ -1,11 +1,12 @@
 //! Requests to Mux: addressed, held back by the limiter, authenticated, sent once.
 
 use super::answer::Answer;
+use super::credentials::MuxCredentials;
 use super::limiter::{Kind, Later, RateLimiter};
 use super::queue::Priority;
 use super::transport::{Call, Transport};
 use crate::providers::transport::{self, Repeat};
-use crate::providers::{ErrorClass, Provider, ProviderError, Result, Secret};
+use crate::providers::{ErrorClass, Provider, ProviderError, Result};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::sync::Arc;
@@ -19,17 +20,6 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
 /// A look waits so long.
 const LOOK_PATIENCE: Duration = Duration::from_secs(60);
-
-/// With what to call Mux.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MuxCredentials {
-    /// `https://api.mux.com`, or a stand-in.
-    pub base_url: String,
-    /// An access token's id. Tokens belong to one environment.
-    pub token_id: String,
-    /// The access token's secret.
-    pub token_secret: Secret,
-}
 
 /// One request.
 #[derive(Debug)]
@@ -149,6 +139,7 @@ impl Http {
 mod tests {
     use super::super::limiter::RateLimits;
     use super::*;
+    use crate::providers::Secret;
 
     fn http(base_url: &str) -> Result<Http> {
         let credentials = MuxCredentials {

@@ -1,7 +1,7 @@
 //! How requests reach Mux: over HTTP, or into a model of it.
 
 use super::answer::{Answer, retry_after};
-use super::http::MuxCredentials;
+use super::credentials::MuxCredentials;
 use crate::providers::http::{bounded_body, http_client};
 use crate::providers::{ErrorClass, Interruption, Provider, ProviderError};
 use async_trait::async_trait;
