@@ -52,9 +52,17 @@ pub fn marker(cluster_id: &str, uid: &str) -> String {
     format!("{}{uid}", marker_prefix(cluster_id))
 }
 
+/// What all markers begin with.
+const MARKERS: &str = "memorialstream/";
+
 /// What all markers of one cluster begin with.
 pub fn marker_prefix(cluster_id: &str) -> String {
-    format!("memorialstream/{cluster_id}/")
+    format!("{MARKERS}{cluster_id}/")
+}
+
+/// Whether an operator of this kind made it, in whatever cluster.
+pub fn is_marker(text: &str) -> bool {
+    text.starts_with(MARKERS)
 }
 
 #[cfg(test)]

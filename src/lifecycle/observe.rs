@@ -8,18 +8,22 @@ use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::providers::ProviderError;
 use crate::providers::livekit::{Egress, LiveKitRoom};
-use crate::providers::mux::LiveStream;
+use crate::providers::mux::{LiveStream, MuxCredentials};
 use crate::service::Identity;
 use crate::service::credentials::{Access, Credentials, SignedIn, sign_in};
 use crate::service::desired::{broadcast_under_way, desired};
 use crate::service::pod::{boots_wrong, endpoint, pods_and_recorded};
 use crate::service::stream_key::{KeptKey, secret_name};
-use crate::world::World;
+use crate::world::{Mux, World};
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
 
 /// How old the list of all streams may be in which duplicates are looked for.
 const SCAN: Duration = Duration::from_secs(600);
+/// How old the word about a duplicate may be.
+const SECONDS: Duration = Duration::from_secs(10);
+/// Of how many streams with its marker a pass takes notice.
+const MOST_SECONDS: usize = 10;
 
 /// Looks at everything that `object` depends on.
 pub async fn observe(
@@ -147,12 +151,11 @@ async fn streams(
     }
     let (mux, credentials) = (&world.mux, &credentials.mux);
     let id = status.mux.as_ref().and_then(|mux| mux.stream_id.as_deref()).unwrap_or_default();
-    let ours = |stream: &&LiveStream| stream.passthrough.as_deref() == Some(marker);
     let stream = match look {
         StreamLook::No => Seen::NotAsked,
         StreamLook::Search(freshness) => {
-            let all = mux.all_streams(credentials, freshness).await;
-            let marked = all.map(|all| all.iter().filter(ours).cloned().collect::<Vec<_>>());
+            let ids = mux.marked_streams(credentials, marker, freshness).await;
+            let marked = those_that_exist(mux.as_ref(), credentials, ids, freshness).await;
             return (Seen::NotAsked, marked.into());
         }
         StreamLook::Now => mux.stream(credentials, id, Duration::ZERO).await.into(),
@@ -160,10 +163,10 @@ async fn streams(
         StreamLook::Spare(freshness) => {
             let stream = mux.spare_look(credentials, id, freshness).await.map_or(Seen::NotAsked, Seen::from);
             // A duplicate that a stale leader made goes with the next scan, which serves the whole environment.
-            let all = mux.all_streams(credentials, SCAN).await;
-            let marked =
-                all.map_or(Seen::NotAsked, |all| Seen::Known(all.iter().filter(ours).cloned().collect()));
-            return (stream, marked);
+            let ids = mux.marked_streams(credentials, marker, SCAN).await;
+            let seconds = ids.map(|ids| ids.into_iter().filter(|second| second != id).collect());
+            let seconds = those_that_exist(mux.as_ref(), credentials, seconds, SECONDS).await;
+            return (stream, seconds.map_or(Seen::NotAsked, Seen::Known));
         }
         StreamLook::OnAir { list, own } => {
             let active = mux.active_streams(credentials, list).await;
@@ -176,6 +179,24 @@ async fn streams(
         }
     };
     (stream, Seen::NotAsked)
+}
+
+/// The streams themselves: what bears our marker is not taken or deleted on the word of a list. No more than a few at
+/// once, whoever copies markers; the rest comes with later passes.
+async fn those_that_exist(
+    mux: &dyn Mux,
+    credentials: &MuxCredentials,
+    ids: Result<Vec<String>, ProviderError>,
+    freshness: Duration,
+) -> Result<Vec<LiveStream>, ProviderError> {
+    let mut streams = Vec::new();
+    for id in ids? {
+        streams.extend(mux.stream(credentials, &id, freshness).await?);
+        if streams.len() == MOST_SECONDS {
+            break;
+        }
+    }
+    Ok(streams)
 }
 
 async fn rooms(

@@ -35,12 +35,14 @@ pub trait Mux: Send + Sync {
         id: &str,
         freshness: Duration,
     ) -> Option<Result<Option<LiveStream>, ProviderError>>;
-    /// Every live stream of the environment, whoever made it: many requests. For searches by marker only.
-    async fn all_streams(
+    /// The ids of all live streams with this marker. It takes the list of all streams, whoever made them: many requests,
+    /// which serve all objects of the environment. One that was deleted since may be among them.
+    async fn marked_streams(
         &self,
         credentials: &MuxCredentials,
+        marker: &str,
         freshness: Duration,
-    ) -> Result<Arc<Vec<LiveStream>>, ProviderError>;
+    ) -> Result<Vec<String>, ProviderError>;
     /// Creates a live stream. Never repeated by itself; `InDoubt` when it may exist now. `awaited`: people wait for it, so
     /// that it goes before those for which nobody does.
     async fn create_stream(

@@ -62,8 +62,9 @@ async fn a_create_whose_answer_is_lost_is_in_doubt_and_made_once() {
         assert_eq!(error.class, ErrorClass::InDoubt, "{name}: {error}");
         assert_eq!(stage.made(&wanted).await.len(), 1, "{name}");
         let listed = stage.client.live_streams().await.expect("list");
-        let found = listed.into_iter().filter(|one| one.passthrough.as_ref() == Some(&wanted.passthrough));
-        streams.extend(found);
+        for one in listed.iter().filter(|one| one.passthrough.as_ref() == Some(&wanted.passthrough)) {
+            streams.extend(stage.client.live_stream(&one.id).await.expect("get"));
+        }
     }
     assert_eq!(streams.len(), 2, "both are found by their marker");
     stage.leave(&streams).await;

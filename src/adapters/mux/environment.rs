@@ -1,5 +1,6 @@
 //! What all tokens of one Mux environment share: the rate limit, and what is known of its live streams.
 
+use super::markers::Markers;
 use crate::adapters::kept::Kept;
 use crate::adapters::question::{Dated, Question, Slot, URGENT};
 use crate::providers::Provider;
@@ -30,7 +31,7 @@ struct Budget {
 pub(super) struct MuxEnvironment {
     pub(super) limiter: Arc<RateLimiter>,
     pub(super) active: Slot<Vec<LiveStream>>,
-    pub(super) all: Slot<Vec<LiveStream>>,
+    pub(super) markers: Slot<Markers>,
     streams: Kept<String, Stream>,
     /// When streams were put to rest by us, by id.
     rested: Mutex<BTreeMap<String, Instant>>,
@@ -51,7 +52,7 @@ impl MuxEnvironment {
         Self {
             limiter,
             active: Slot::default(),
-            all: Slot::default(),
+            markers: Slot::default(),
             streams: Kept::default(),
             rested: Mutex::default(),
             changed: Mutex::default(),
@@ -99,18 +100,6 @@ impl MuxEnvironment {
             None => stream.clone(),
         };
         Arc::new(listed.answer.iter().filter(|stream| !outdated(stream)).map(known).collect())
-    }
-
-    /// The streams of a list without those that are known to be gone: it may be older than that.
-    pub(super) fn still_there(&self, listed: &Arc<Vec<LiveStream>>) -> Arc<Vec<LiveStream>> {
-        let gone = |stream: &LiveStream| {
-            let known = self.streams.known(&stream.id).and_then(|known| known.question.last());
-            known.is_some_and(|last| last.answer.is_none())
-        };
-        if !listed.iter().any(gone) {
-            return Arc::clone(listed);
-        }
-        Arc::new(listed.iter().filter(|stream| !gone(stream)).cloned().collect())
     }
 
     /// With what priority a stream is put to rest: one that mourners may see goes first, the rest waits behind creates.

@@ -1,6 +1,7 @@
 //! Mux as the lanes see it: one client per set of credentials; rate limit and answers serve all objects of an environment.
 
 mod environment;
+mod markers;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::providers::{Cause, ErrorClass, Interruption, Provider, ProviderError}
 use crate::world;
 use async_trait::async_trait;
 use environment::MuxEnvironment;
+use markers::Markers;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,7 +47,7 @@ struct Joined {
     client: MuxClient,
     pulse: Arc<Pulse>,
     active: Question<Vec<LiveStream>>,
-    all: Question<Vec<LiveStream>>,
+    markers: Question<Markers>,
     changes: Deeds<()>,
     creates: Deeds<LiveStream>,
 }
@@ -110,7 +112,7 @@ impl Mux {
             client: account.probe.clone().with_limiter(Arc::clone(&environment.limiter)),
             pulse: Arc::clone(&account.pulse),
             active: Question::sharing(Provider::Mux, "live_streams_with_status", environment.active.clone()),
-            all: Question::sharing(Provider::Mux, "live_streams", environment.all.clone()),
+            markers: Question::sharing(Provider::Mux, "live_streams", environment.markers.clone()),
             changes: Deeds::repeatable(Provider::Mux),
             creates: Deeds::creates(Provider::Mux),
             environment,
@@ -221,16 +223,17 @@ impl world::Mux for Mux {
         Ok(joined.environment.really_active(&listed))
     }
 
-    async fn all_streams(
+    async fn marked_streams(
         &self,
         credentials: &MuxCredentials,
+        marker: &str,
         freshness: Duration,
-    ) -> Result<Arc<Vec<LiveStream>>, ProviderError> {
+    ) -> Result<Vec<String>, ProviderError> {
         let joined = self.joined(credentials).await?;
         let client = joined.client.clone().with_looks(Priority::Create);
-        let ask = async move { client.live_streams().await };
-        let listed = joined.all.get(&joined.pulse, freshness, ask).await?.answer;
-        Ok(joined.environment.still_there(&listed))
+        let ask = async move { client.live_streams().await.map(Markers::new) };
+        let markers = joined.markers.get(&joined.pulse, freshness, ask).await?.answer;
+        Ok(markers.ids_of(marker))
     }
 
     async fn stream(

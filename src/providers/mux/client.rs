@@ -1,11 +1,14 @@
 //! What can be asked of Mux.
 
 use super::answer::Answer;
-use super::http::{Http, MuxCredentials, Request};
+use super::credentials::MuxCredentials;
+use super::http::{Http, Request};
 use super::limiter::RateLimiter;
 use super::queue::Priority;
 use super::transport::Transport;
-use super::types::{Asset, Environment, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
+use super::types::{
+    Asset, Environment, ListedStream, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,
+};
 use crate::providers::transport::Repeat;
 use crate::providers::{ErrorClass, Provider, ProviderError, Result};
 use reqwest::Method;
@@ -123,9 +126,9 @@ impl MuxClient {
         }
     }
 
-    /// Every live stream of the environment, whoever made it.
-    pub async fn live_streams(&self) -> Result<Vec<LiveStream>> {
-        self.pages("live_streams", &LIVE_STREAMS, &[], |stream: &LiveStream| stream.id.clone()).await
+    /// Every live stream of the environment, whoever made it, as far as a search by marker needs it.
+    pub async fn live_streams(&self) -> Result<Vec<ListedStream>> {
+        self.pages("live_streams", &LIVE_STREAMS, &[], |stream: &ListedStream| stream.id.clone()).await
     }
 
     /// Every live stream in this state.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod client;
+mod credentials;
 mod http;
 mod limiter;
 mod queue;
@@ -13,11 +14,11 @@ mod types;
 
 pub use answer::Answer;
 pub use client::MuxClient;
-pub use http::MuxCredentials;
+pub use credentials::MuxCredentials;
 pub use limiter::{Kind, Later, RateLimiter, RateLimits};
 pub use queue::{Priority, Rate};
 pub use transport::{Call, HttpTransport, Transport};
 pub use types::{
-    Asset, Environment, LatencyMode, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream,
-    PlaybackId,
+    Asset, Environment, LatencyMode, ListedStream, LiveStream, LiveStreamStatus, LiveStreamUpdate,
+    NewLiveStream, PlaybackId,
 };

@@ -64,6 +64,16 @@ impl LiveStream {
     }
 }
 
+/// What is kept of a live stream in the list of all: there may be ten thousand, most of them somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ListedStream {
+    /// Mux's name for it.
+    pub id: String,
+    /// The marker of who made it, if it has one.
+    #[serde(default)]
+    pub passthrough: Option<String>,
+}
+
 /// Whether a live stream takes ingest, and whether mourners see something.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]

@@ -144,4 +144,11 @@ pub const ALL: &[Bug] = &[
         ),
         seen_as: "after 100 ms",
     },
+    Bug {
+        name: "a look on which nothing depends tells that it waits for its turn",
+        finding: None,
+        places: &[("src/adapters/mux/mod.rs", "error.cause == Some(Cause::NoAnswerYet)", "false")],
+        caught_by: Check::Unit("adapters::mux::tests::a_spare_look_that_waits_behind_a_scan_says_nothing"),
+        seen_as: "has not answered yet",
+    },
 ];
