@@ -1,6 +1,7 @@
 //! What things take. `make bench` runs this and prints the tables of docs/benchmarks.md; nothing is asserted on time.
 
 mod crowd;
+mod each_process;
 mod installation;
 mod killed;
 

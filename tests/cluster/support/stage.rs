@@ -140,13 +140,15 @@ impl Stage {
     }
 
     /// Stops one of the lab's processes, as an outage would.
-    pub async fn stop_process(&self, name: &'static str) {
-        self.with_lab(move |lab| lab.stop_process(name)).await;
+    pub async fn stop_process(&self, name: &str) {
+        let name = name.to_owned();
+        self.with_lab(move |lab| lab.stop_process(&name)).await;
     }
 
     /// Starts it again, and waits until it is ready.
-    pub async fn start_process(&self, name: &'static str) {
-        self.with_lab(move |lab| lab.start_process(name)).await;
+    pub async fn start_process(&self, name: &str) {
+        let name = name.to_owned();
+        self.with_lab(move |lab| lab.start_process(&name)).await;
     }
 
     async fn with_lab(&self, act: impl FnOnce(&LabDescription) -> anyhow::Result<()> + Send + 'static) {
