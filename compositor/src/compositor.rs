@@ -1,6 +1,6 @@
 //! The whole compositor: the engine, its cameras, the publisher and the sender.
 
-use crate::document::{Order, check_sender, key};
+use crate::document::{Order, check_sender};
 use crate::engine::{Engine, Opened, milliseconds};
 use crate::links::camera::{OpenSource, SourceOpener};
 use crate::links::publisher::{OnRoomDeleted, Publisher, Streams};
@@ -9,7 +9,7 @@ use crate::links::sender::{GOODBYE, Sender};
 use crate::links::supervisor::TEARDOWN;
 use crate::metrics::Takes;
 use memorialstream_compositor_protocol::{
-    CompositorStatus, ControlDocument, PROTOCOL_VERSION, ProgramApplied, Refusal, RefusalReason,
+    CompositorStatus, ControlDocument, DocumentKey, PROTOCOL_VERSION, ProgramApplied, Refusal, RefusalReason,
     SenderRequest, SenderStatus, Shown, Video,
 };
 use std::collections::HashMap;
@@ -86,7 +86,7 @@ impl Compositor {
         document: ControlDocument,
         arrived: Instant,
     ) -> Result<ProgramApplied, Refusal> {
-        let key = key(&document);
+        let key = document.key();
         let this = self.clone();
         // A request that is given up must not leave a document half applied, so this part runs to its end.
         let wanted = tokio::task::spawn_blocking(move || this.want(document)).await;
@@ -101,8 +101,8 @@ impl Compositor {
             lock(&self.takes).observe(take);
         }
         Ok(ProgramApplied {
-            applied_generation: first.composition.key.0,
-            applied_revision: first.composition.key.1,
+            applied_generation: first.composition.key.generation,
+            applied_revision: first.composition.key.revision,
             frame_presentation_nanoseconds: first.presentation.nseconds(),
             take_milliseconds: milliseconds(take),
             shown: (*first.composition.shown).clone(),
@@ -123,16 +123,17 @@ impl Compositor {
     pub fn status(&self) -> CompositorStatus {
         let (frames, newest) = self.engine.frames();
         let nothing = Shown { sources: Vec::new(), slate: None };
-        let (key, shown, camera_was_shown) = newest.as_ref().map_or(((0, 0), nothing, false), |newest| {
-            let composition = &newest.composition;
-            (composition.key, (*composition.shown).clone(), composition.camera_was_shown)
-        });
+        let (key, shown, camera_was_shown) =
+            newest.as_ref().map_or((DocumentKey::default(), nothing, false), |newest| {
+                let composition = &newest.composition;
+                (composition.key, (*composition.shown).clone(), composition.camera_was_shown)
+            });
         let (encoded_frames, newest_encoded) = self.engine.encoded();
         CompositorStatus {
             protocol_version: PROTOCOL_VERSION,
             boot_error: None,
-            generation: key.0,
-            revision: key.1,
+            generation: key.generation,
+            revision: key.revision,
             frames,
             frame_age_milliseconds: newest.map(|newest| milliseconds(newest.at.elapsed())),
             encoded_frames: Some(encoded_frames),

@@ -12,22 +12,17 @@ pub enum Order {
     Same,
 }
 
-/// A document's place in the order of documents.
-pub fn key(document: &ControlDocument) -> (u64, u64) {
-    (document.generation, document.revision)
-}
-
 /// Orders `next` after `applied`, or refuses it as outdated.
 pub fn order(applied: Option<&ControlDocument>, next: &ControlDocument) -> Result<Order, Refusal> {
-    let Some(applied) = applied.map(key) else { return Ok(Order::Newer) };
-    match key(next).cmp(&applied) {
+    let Some(applied) = applied.map(ControlDocument::key) else { return Ok(Order::Newer) };
+    match next.key().cmp(&applied) {
         std::cmp::Ordering::Greater => Ok(Order::Newer),
         std::cmp::Ordering::Equal => Ok(Order::Same),
         std::cmp::Ordering::Less => Err(Refusal {
             reason: RefusalReason::Outdated,
             message: format!(
                 "generation {} revision {} came after generation {} revision {} was applied; send a newer one",
-                next.generation, next.revision, applied.0, applied.1
+                next.generation, next.revision, applied.generation, applied.revision
             ),
         }),
     }

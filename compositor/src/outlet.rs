@@ -1,4 +1,7 @@
 //! Fans one stream out to whoever takes it, so that a slow or broken taker harms nobody.
+//!
+//! gst-utils' `StreamProducer` is close. This one stamps buffers in running time, which is all that pipelines of their own
+//! have in common, asks the encoder for one key frame however many takers want one, and closes for all takers at once.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;

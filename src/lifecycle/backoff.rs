@@ -39,6 +39,12 @@ impl Failures {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing failed, and everybody answered.
+    pub fn is_empty(&self) -> bool {
+        let inner = self.inner();
+        inner.failed.is_empty() && inner.unanswered == 0
+    }
+
     /// What failed last, by effect.
     pub fn backoffs(&self) -> Backoffs {
         let now = Instant::now();

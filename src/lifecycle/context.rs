@@ -62,6 +62,13 @@ pub struct Memory {
     pub looks: Looks,
 }
 
+impl Memory {
+    fn is_empty(&self) -> bool {
+        let Self { failures, beside, unsent, looks } = self;
+        failures.is_empty() && beside.is_empty() && unsent.is_empty() && looks.is_empty()
+    }
+}
+
 /// What is remembered, by UID.
 #[derive(Clone, Default)]
 pub struct Memories(Arc<Mutex<HashMap<String, Remembered>>>);
@@ -84,6 +91,16 @@ impl Memories {
             memory.failures.forget();
         }
         Arc::clone(memory)
+    }
+
+    /// A pass is over. A memory that says nothing, and that nobody else holds, is not kept: most services rest.
+    pub fn put_away(&self, identity: &Identity, memory: Arc<Memory>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = !memory.is_empty();
+        drop(memory);
+        if !is_kept && all.get(&identity.uid).is_some_and(|(_, kept)| Arc::strong_count(kept) == 1) {
+            all.remove(&identity.uid);
+        }
     }
 
     /// Nothing of the object is left.

@@ -56,6 +56,12 @@ impl InFlight {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing runs, and nothing that ran is still to be told.
+    pub fn is_empty(&self) -> bool {
+        let inner = self.inner();
+        inner.start == StartSeen::None && inner.stops.is_empty() && inner.worker.is_none()
+    }
+
     /// How far the start is. Its answer is told until it is [`recorded`](Self::recorded).
     pub fn start(&self) -> StartSeen {
         self.inner().start.clone()

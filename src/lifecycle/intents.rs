@@ -26,6 +26,12 @@ impl Unsent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// No create was noted.
+    pub fn is_empty(&self) -> bool {
+        let inner = self.inner();
+        inner.unsent.is_empty() && inner.sent.is_empty()
+    }
+
     /// All of them.
     pub fn seen(&self) -> BTreeSet<Noted> {
         self.inner().unsent.clone()

@@ -93,6 +93,7 @@ pub async fn reconcile(
     let over =
         observed.backoffs.values().map(|backoff| backoff.remaining).filter(|left| !left.is_zero()).min();
     let requeue = over.map_or(requeue, |over| requeue.min(over + Duration::from_millis(50)));
+    context.memories.put_away(&identity, memory);
     Ok(controller::Action::requeue(requeue))
 }
 

@@ -39,6 +39,12 @@ struct Inner {
 }
 
 impl Looks {
+    /// Nobody looked.
+    pub fn is_empty(&self) -> bool {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.newest.is_none() && inner.told_connected.is_none()
+    }
+
     /// What this look, taken together with those before, shows.
     pub fn judge(&self, look: Result<Playlist, ViewerError>) -> Sight {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);

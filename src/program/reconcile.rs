@@ -9,12 +9,15 @@ use crate::api::status::{OwnedByProgram, same_as_written};
 use crate::api::{MemorialStream, Reason};
 use crate::service::credentials::{Credentials, CredentialsInUse, DefaultSecret, SetAside, read_usable};
 use crate::service::desired::{Desired, broadcast_under_way, desired};
+use crate::service::pod::PodSeen;
 use crate::service::said::with_held_words;
 use crate::service::{Identity, control_document, pod};
 use crate::world::{CompositorError, KubernetesError, PodEndpoint, World};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
-use memorialstream_compositor_protocol::{BootDocument, CompositorStatus, ControlDocument, RefusalReason};
+use memorialstream_compositor_protocol::{
+    BootDocument, CompositorStatus, ControlDocument, DocumentKey, RefusalReason,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,6 +46,8 @@ pub struct Context {
 #[derive(Clone, Default)]
 struct Memory {
     minted: Option<Minted>,
+    /// A pod that answered, and how it was asked: a TAKE does not wait for a Secret.
+    reached: Option<(String, PodEndpoint)>,
     sent: Option<Sent>,
     /// What the pod boots from was not renewed since.
     boot_is_old: bool,
@@ -51,11 +56,17 @@ struct Memory {
 }
 
 impl Memory {
+    /// How this pod was reached before.
+    fn reached(&self, pod: &PodSeen) -> Option<PodEndpoint> {
+        let (name, endpoint) = self.reached.as_ref()?;
+        (*name == pod.name && pod.ip.as_ref() == Some(&endpoint.ip)).then(|| endpoint.clone())
+    }
+
     /// The document as it follows the one that this pod was sent last, where it says something else.
     fn next(&self, pod: &str, document: &ControlDocument) -> Option<ControlDocument> {
         let Sent { document: before, .. } = self.sent.as_ref().filter(|sent| sent.pod == pod)?;
         let next = document.clone().for_pod(before.protocol_version);
-        let revision = next_revision(&next, before.generation, before.revision);
+        let revision = next_revision(&next, before.key());
         let same = ControlDocument { revision: before.revision, ..next.clone() } == *before;
         (!same).then_some(ControlDocument { revision, ..next })
     }
@@ -123,10 +134,14 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
             None => Action::await_change(),
         });
     };
-    let Some(endpoint) = pod::endpoint(world, &identity, &pods).await else {
-        return Ok(Action::requeue(LOOK));
-    };
     let mut memory = context.memories.of(&identity);
+    let endpoint = match memory.reached(pod) {
+        Some(endpoint) => endpoint,
+        None => match pod::endpoint(world, &identity, &pods).await {
+            Some(endpoint) => endpoint,
+            None => return Ok(Action::requeue(LOOK)),
+        },
+    };
     let pass = Pass {
         context,
         identity: &identity,
@@ -196,6 +211,8 @@ impl Pass<'_> {
         }
         let status = match world.compositor.status(self.endpoint).await {
             Ok(status) => status,
+            // The Secret may say something else by now.
+            Err(CompositorError::Unauthorized) if memory.reached.take().is_some() => return None,
             Err(CompositorError::Unauthorized) => {
                 return Some(refused(
                     object,
@@ -209,12 +226,13 @@ impl Pass<'_> {
                 return None;
             }
         };
+        memory.reached = Some((pod.to_owned(), self.endpoint.clone()));
         let mut document = document.for_pod(status.protocol_version);
         if has(memory, pod, &document, &status) {
             let shown = &status.shown;
             return Some(applied(object, self.desired, shown, status.camera_was_shown, &memory.take()));
         }
-        document.revision = next_revision(&document, status.generation, status.revision);
+        document.revision = next_revision(&document, status.key());
         match self.send(pod, document, status.camera_was_shown, memory).await {
             Ok(said) => Some(said),
             Err(CompositorError::Refused(refusal)) if refusal.reason == RefusalReason::Outdated => None,
@@ -340,12 +358,11 @@ fn rest(written_at: Timestamp, now: Timestamp) -> Duration {
 fn has(memory: &Memory, pod: &str, document: &ControlDocument, status: &CompositorStatus) -> bool {
     memory.sent.as_ref().is_some_and(|sent| {
         let same = ControlDocument { revision: sent.document.revision, ..document.clone() } == sent.document;
-        same && sent.pod == pod
-            && (status.generation, status.revision) == (sent.document.generation, sent.document.revision)
+        same && sent.pod == pod && status.key() == sent.document.key()
     })
 }
 
-/// Documents are ordered by (generation, revision): the revision after what the pod has.
-fn next_revision(document: &ControlDocument, generation: u64, revision: u64) -> u64 {
-    if generation == document.generation { revision + 1 } else { 0 }
+/// The revision with which `document` comes after what the pod has.
+fn next_revision(document: &ControlDocument, has: DocumentKey) -> u64 {
+    if has.generation == document.generation { has.revision + 1 } else { 0 }
 }

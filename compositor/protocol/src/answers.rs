@@ -1,6 +1,6 @@
 //! What the pod answers. Fields that came later than version 0 have a default: an older pod does not send them.
 
-use crate::SlateText;
+use crate::{DocumentKey, SlateText};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -204,6 +204,11 @@ pub struct CompositorStatus {
 impl CompositorStatus {
     /// Frames older than this mean that Program stands still, milliseconds.
     pub const STANDSTILL_MILLISECONDS: u64 = 2_000;
+
+    /// The document that is applied.
+    pub fn key(&self) -> DocumentKey {
+        DocumentKey { generation: self.generation, revision: self.revision }
+    }
 
     /// Whether Program's frames advance where they leave the encoder. A pod of version 0 only tells of its input.
     pub fn program_advances(&self) -> bool {

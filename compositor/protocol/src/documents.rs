@@ -59,11 +59,25 @@ pub struct ControlDocument {
 }
 
 impl ControlDocument {
+    /// Its place in the order of documents.
+    pub fn key(&self) -> DocumentKey {
+        DocumentKey { generation: self.generation, revision: self.revision }
+    }
+
     /// This document for a pod that told `protocol_version` in its status. Version 0 gets no field that it would refuse.
     #[must_use]
     pub fn for_pod(self, protocol_version: u32) -> Self {
         Self { protocol_version: PROTOCOL_VERSION.min(protocol_version), ..self }
     }
+}
+
+/// A document's place in the order of documents: first by generation, then by revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentKey {
+    /// [`ControlDocument::generation`].
+    pub generation: u64,
+    /// [`ControlDocument::revision`].
+    pub revision: u64,
 }
 
 /// A LiveKit room and the right to publish Program into it.

@@ -21,8 +21,8 @@ pub use answers::{
     SenderStatus, Shown, Source, SourceState,
 };
 pub use documents::{
-    Audio, BootDocument, Camera, ControlDocument, Layout, Program, Room, RtmpDestination, SenderRequest,
-    Slate, SlateText, Video,
+    Audio, BootDocument, Camera, ControlDocument, DocumentKey, Layout, Program, Room, RtmpDestination,
+    SenderRequest, Slate, SlateText, Video,
 };
 
 use schemars::JsonSchema;

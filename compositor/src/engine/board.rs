@@ -3,20 +3,19 @@
 use super::feed::Feed;
 use super::mix::Mix;
 use super::slate::Slates;
-use crate::document::key;
 use crate::program::{Picture, camera_was_shown, decide};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use memorialstream_compositor_protocol::{Camera, ControlDocument, Shown, SlateText, Source};
+use memorialstream_compositor_protocol::{Camera, ControlDocument, DocumentKey, Shown, SlateText, Source};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// One frame of Program: which document it comes from and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composition {
-    /// Generation and revision of the document that it shows.
-    pub key: (u64, u64),
+    /// The document that it shows.
+    pub key: DocumentKey,
     /// What it shows.
     pub shown: Arc<Shown>,
     /// Whether a camera was shown in this session, up to this frame.
@@ -81,14 +80,13 @@ pub(super) struct Board {
     retired: Vec<Input>,
     pub(super) slates: Slates,
     shown: Arc<Shown>,
-    composed: (u64, u64),
+    composed: DocumentKey,
 }
 
 impl Board {
     pub(super) fn new(document: ControlDocument, inputs: Vec<Input>, slates: Slates) -> Self {
         let camera_was_shown = camera_was_shown(false, None, &document);
         let shown = Arc::new(Shown { sources: Vec::new(), slate: None });
-        let composed = (0, 0);
         Self {
             document: Arc::new(document),
             camera_was_shown,
@@ -96,7 +94,7 @@ impl Board {
             retired: Vec::new(),
             slates,
             shown,
-            composed,
+            composed: DocumentKey::default(),
         }
     }
 
@@ -151,7 +149,7 @@ impl Board {
         let picture = decide(&self.document, self.camera_was_shown, usable);
         if self.is_ready(&picture, staged) {
             self.show(&picture);
-            self.composed = key(&self.document);
+            self.composed = self.document.key();
         }
         Composition { key: self.composed, shown: self.shown.clone(), camera_was_shown: self.camera_was_shown }
     }

@@ -21,7 +21,9 @@ use board::{Board, Input};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_base::prelude::*;
-use memorialstream_compositor_protocol::{Camera, ControlDocument, Refusal, RefusalReason, Source, Video};
+use memorialstream_compositor_protocol::{
+    Camera, ControlDocument, DocumentKey, Refusal, RefusalReason, Source, Video,
+};
 use mix::Mix;
 use progress::Progress;
 use slate::{Slates, draw};
@@ -116,9 +118,8 @@ impl Engine {
         Ok((Order::Newer, opened))
     }
 
-    /// Waits until the first frame of the document `key` (generation, revision), or of a newer one, has reached the
-    /// encoder. Without a time limit of the caller's it waits for ever.
-    pub async fn shown(&self, key: (u64, u64)) -> Option<Arrived> {
+    /// Waits until the first frame of the document `key`, or of a newer one, has reached the encoder. Without a time limit of the caller's it waits for ever.
+    pub async fn shown(&self, key: DocumentKey) -> Option<Arrived> {
         self.progress.first_of(key).await
     }
 

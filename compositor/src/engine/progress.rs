@@ -2,6 +2,7 @@
 
 use super::board::Composition;
 use gstreamer as gst;
+use memorialstream_compositor_protocol::DocumentKey;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -86,7 +87,7 @@ impl Progress {
     }
 
     /// Waits for the first frame of the document `key`, or of a newer one.
-    pub(super) async fn first_of(&self, key: (u64, u64)) -> Option<Arrived> {
+    pub(super) async fn first_of(&self, key: DocumentKey) -> Option<Arrived> {
         let mut first = self.first.subscribe();
         let reached =
             |first: &Option<Arrived>| first.as_ref().is_some_and(|first| first.composition.key >= key);
@@ -105,9 +106,13 @@ mod tests {
     use memorialstream_compositor_protocol::Shown;
     use std::sync::Arc;
 
+    fn key(generation: u64) -> DocumentKey {
+        DocumentKey { generation, revision: 0 }
+    }
+
     fn composition(generation: u64) -> Composition {
         let shown = Arc::new(Shown { sources: vec![format!("camera-{generation}")], slate: None });
-        Composition { key: (generation, 0), shown, camera_was_shown: true }
+        Composition { key: key(generation), shown, camera_was_shown: true }
     }
 
     #[tokio::test]
@@ -118,11 +123,11 @@ mod tests {
             progress.composed(time(frame), composition(generation));
         }
         progress.reached_encoder(time(0));
-        assert_eq!(progress.first_of((1, 0)).await.unwrap().presentation, time(0));
+        assert_eq!(progress.first_of(key(1)).await.unwrap().presentation, time(0));
         // The frame of 66 ms was lost on the way to the encoder: the next one is the first that shows document 2.
         progress.reached_encoder(time(33));
         progress.reached_encoder(time(100));
-        let arrived = progress.first_of((2, 0)).await.unwrap();
+        let arrived = progress.first_of(key(2)).await.unwrap();
         assert_eq!((arrived.presentation, arrived.composition), (time(100), composition(2)));
         assert_eq!(progress.now().0, 3);
         assert_eq!(progress.now().1.unwrap().presentation, time(100));

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod support;
 
-use memorialstream_compositor_protocol::{RefusalReason, SlateText, SourceState};
+use memorialstream_compositor_protocol::{DocumentKey, RefusalReason, SlateText, SourceState};
 use std::time::Duration;
 use support::{
     BLUE, Colour, Ear, GREEN, Monitor, RED, SIZE, apply, assert_hardly_any_is_missing, colours, document,
@@ -55,7 +55,11 @@ fn a_stalled_camera_gives_way_to_fallback_then_slate_and_comes_back() {
     monitor.wait_for("the slate", |seen| seen.bright > 50 && !seen.is(GREEN));
     let newest = engine.frames().1.unwrap();
     assert_eq!(*newest.composition.shown, shows_slate(SlateText::Interrupted));
-    assert_eq!(newest.composition.key, (2, 0), "the document is the same");
+    assert_eq!(
+        newest.composition.key,
+        DocumentKey { generation: 2, revision: 0 },
+        "the document is the same"
+    );
 
     cameras[0].stall(false);
     monitor.wait_for("red again", |seen| seen.is(RED));

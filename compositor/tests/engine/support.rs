@@ -59,7 +59,7 @@ pub fn colours(opened: Vec<Opened>) -> Vec<Colour> {
 
 /// Applies `document`, and returns its new cameras and its first frame.
 pub fn apply(engine: &Engine, document: ControlDocument) -> (Vec<Opened>, Arrived) {
-    let key = (document.generation, document.revision);
+    let key = document.key();
     let (_, opened) = engine.want(document).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let arrived = runtime.block_on(async { tokio::time::timeout(PATIENCE, engine.shown(key)).await });

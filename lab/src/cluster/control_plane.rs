@@ -33,7 +33,8 @@ pub fn etcd(folder: &RunFolder, ports: &Ports) -> Specification {
         "--logger=zap".to_owned(),
         "--log-level=warn".to_owned(),
     ];
-    Specification::new("etcd", "etcd", arguments, Ready::Http(loopback(ports.etcd), "/health".to_owned()))
+    let ready = Ready::Http(loopback(ports.etcd), "/health".to_owned());
+    Specification { niceness: 0, ..Specification::new("etcd", "etcd", arguments, ready) }
 }
 
 /// Gives etcd a folder in memory: Debian's cannot be told to leave out syncing to disk, and its content ends with the
@@ -74,7 +75,8 @@ pub fn api_server(folder: &RunFolder, ports: &Ports) -> Specification {
         arguments: ["get", "--raw", "/readyz"].map(str::to_owned).to_vec(),
         prints: "ok".to_owned(),
     };
-    Specification::new("kube-apiserver", "kube-apiserver", arguments, ready)
+    // In a real cluster it has a machine of its own. A TAKE goes through it.
+    Specification { niceness: 0, ..Specification::new("kube-apiserver", "kube-apiserver", arguments, ready) }
 }
 
 /// The controller manager; ready once it made the first service account, which every pod needs.

@@ -50,6 +50,15 @@ impl KubernetesSecrets {
         }
     }
 
+    /// What stands in a Secret that the API server told of just now.
+    fn remember(&self, key: (String, String), secret: KubernetesSecret) -> SecretData {
+        let text = |bytes: Vec<u8>| Secret::new(String::from_utf8_lossy(&bytes).into_owned());
+        let data: SecretData =
+            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, text(value.0))).collect();
+        self.cache().insert(key, (Instant::now(), data.clone()));
+        data
+    }
+
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,11 +80,7 @@ impl Secrets for KubernetesSecrets {
             self.cache().remove(&key);
             return Ok(None);
         };
-        let text = |bytes: Vec<u8>| Secret::new(String::from_utf8_lossy(&bytes).into_owned());
-        let data: SecretData =
-            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, text(value.0))).collect();
-        self.cache().insert(key, (Instant::now(), data.clone()));
-        Ok(Some(data))
+        Ok(Some(self.remember(key, secret)))
     }
 
     async fn apply_secret(&self, secret: KubernetesSecret) -> Result<(), KubernetesError> {
@@ -83,7 +88,9 @@ impl Secrets for KubernetesSecrets {
         let name = secret.metadata.name.clone().unwrap_or_default();
         let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), &namespace);
         let existing = bounded(api.get_opt(&name)).await.map_err(|error| self.explain(error, &namespace))?;
-        match existing {
+        // Until it is known what stands there nothing is taken for granted.
+        self.cache().remove(&(namespace.clone(), name.clone()));
+        let stored = match existing {
             None => {
                 let parameters =
                     PostParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PostParams::default() };
@@ -100,7 +107,7 @@ impl Secrets for KubernetesSecrets {
             }
         }
         .map_err(|error| self.explain(error, &namespace))?;
-        self.cache().remove(&(namespace, name));
+        self.remember((namespace, name), stored);
         Ok(())
     }
 

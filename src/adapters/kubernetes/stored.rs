@@ -67,7 +67,10 @@ impl<'de> Deserialize<'de> for Stored {
             }
         }
         match MemorialStream::deserialize(&value) {
-            Ok(object) => Ok(Self::Readable(Box::new(object))),
+            Ok(mut object) => {
+                shrink(&mut object);
+                Ok(Self::Readable(Box::new(object)))
+            }
             Err(error) => {
                 let metadata = value.get("metadata").cloned().unwrap_or_default();
                 let metadata = ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?;
@@ -75,6 +78,14 @@ impl<'de> Deserialize<'de> for Stored {
                 Ok(Self::Unreadable(Box::new(Unreadable { metadata, reason })))
             }
         }
+    }
+}
+
+/// Lists are read into vectors that have room for more, and each object is kept.
+fn shrink(object: &mut MemorialStream) {
+    object.spec.cameras.shrink_to_fit();
+    if let Some(status) = object.status.as_mut() {
+        status.conditions.shrink_to_fit();
     }
 }
 

@@ -69,6 +69,12 @@ impl MuxEnvironment {
         self.streams.get(&id.to_owned(), new).unwrap_or_else(|never| match never {})
     }
 
+    /// Whether there is an answer about a stream that is as fresh as that.
+    pub(super) fn is_known(&self, id: &str, freshness: Duration) -> bool {
+        let last = self.streams.known(&id.to_owned()).and_then(|stream| stream.question.last());
+        last.is_some_and(|last| last.came.elapsed() < freshness)
+    }
+
     /// With what priority a stream is asked for whose answer must be as fresh as that.
     pub(super) fn looks(&self, stream: &Stream, freshness: Duration) -> Priority {
         if freshness >= URGENT {

@@ -257,8 +257,7 @@ impl world::Mux for Mux {
             Ok(joined) => joined,
             Err(error) => return Some(Err(error)),
         };
-        let known = joined.environment.stream(id).question.last();
-        let fresh = known.is_some_and(|last| last.came.elapsed() < freshness);
+        let fresh = joined.environment.is_known(id, freshness);
         if !fresh && !joined.environment.take_spare(freshness) {
             return None;
         }

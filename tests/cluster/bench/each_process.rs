@@ -49,6 +49,8 @@ async fn each_process_that_dies_is_told_and_survived() {
                 account.look().await;
             }
             start_the_missing(&stage).await;
+            // What starts may take others with it: pods go with their containerd.
+            account.well_since = None;
             let well = account.is_well(began).await;
             let words = format!("{via:?} | {name}");
             account.print(&words, well);
@@ -112,6 +114,8 @@ struct Account<'a> {
     grew: Instant,
     /// Since when it is on air without a break and the playlist never stood longer than it may.
     well_since: Option<Instant>,
+    /// When that was last not so.
+    unwell: Option<Instant>,
     /// The longest time without anything new.
     still: Duration,
     /// The longest such time while status said that it is on air.
@@ -123,7 +127,8 @@ impl<'a> Account<'a> {
     fn new(service: &'a Service, viewer: &'a Viewer) -> Self {
         let (still, lied) = (Duration::ZERO, Duration::ZERO);
         let reason = "—".to_owned();
-        Self { service, viewer, newest: None, grew: Instant::now(), well_since: None, still, lied, reason }
+        let grew = Instant::now();
+        Self { service, viewer, newest: None, grew, well_since: None, unwell: None, still, lied, reason }
     }
 
     async fn look(&mut self) {
@@ -138,29 +143,33 @@ impl<'a> Account<'a> {
         self.still = self.still.max(still);
         // Who cannot ask the API server is told nothing.
         let object = tokio::time::timeout(LOOKS_EVERY, self.service.api().get(&self.service.name)).await;
-        let Ok(Ok(object)) = object else {
-            self.well_since = None;
-            return;
-        };
+        let Ok(Ok(object)) = object else { return self.is_unwell() };
         let status: MemorialStreamStatus = object.status.unwrap_or_default();
         if is(&status, Kind::OnAir, "True", None) {
             self.lied = self.lied.max(still);
-            let well = still < STEADY / 2 && is(&status, Kind::Ready, "True", None);
-            self.well_since = well.then(|| self.well_since.unwrap_or_else(Instant::now));
+            match still < STEADY / 2 && is(&status, Kind::Ready, "True", None) {
+                true => self.well_since = self.well_since.or_else(|| Some(Instant::now())),
+                false => self.is_unwell(),
+            }
         } else {
-            self.well_since = None;
+            self.is_unwell();
             if let Some(on_air) = find(&status.conditions, Kind::OnAir) {
                 self.reason = format!("{} {}", on_air.status, on_air.reason);
             }
         }
     }
 
-    /// Waits until all is well, and says how long after `began` that was.
+    fn is_unwell(&mut self) {
+        (self.well_since, self.unwell) = (None, Some(Instant::now()));
+    }
+
+    /// Waits until all is well, and says how long after `began` it was not for the last time.
     async fn is_well(&mut self, began: Instant) -> Option<Duration> {
         while began.elapsed() < MISSING + PATIENCE {
             self.look().await;
-            if let Some(since) = self.well_since.filter(|since| since.elapsed() > STEADY) {
-                return Some(since.saturating_duration_since(began));
+            if self.well_since.is_some_and(|since| since.elapsed() > STEADY) {
+                let last = self.unwell.map_or(Duration::ZERO, |last| last.saturating_duration_since(began));
+                return Some(last);
             }
         }
         None

@@ -233,11 +233,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a pod that lost its document is not sent it again",
         finding: None,
-        places: &[(
-            "src/program/reconcile.rs",
-            "(status.generation, status.revision) == (sent.document.generation, sent.document.revision)",
-            "true",
-        )],
+        places: &[("src/program/reconcile.rs", "status.key() == sent.document.key()", "true")],
         caught_by: Check::Test("transitions::a_document_is_sent_once_and_again_to_a_pod_that_lost_it"),
         seen_as: "sent(&stage) > before",
     },
