@@ -422,6 +422,24 @@ fn a_second_stream_with_our_marker_is_never_used_and_goes() {
 
 /// The compositor never answers the first TAKE, so a lane that waited for it would be late with the second.
 #[test]
+fn a_take_waits_for_no_secret() {
+    simulate(1, |mut stage| async move {
+        stage.make_jane(State::Standby, Via::LiveKit);
+        reached(&mut stage, State::Standby).await;
+        stage.pass_time(5_000).await;
+        stage.land().faults.always = Some((Site::ReadSecret, Fault::Hang));
+        for camera in ["lectern", "wide"] {
+            stage.land().take(JANE, camera);
+            let shown = |land: &mut Land| {
+                land.cluster.status(&jane()).program.is_some_and(|program| program.sources == [camera])
+            };
+            assert!(stage.until(1_200, shown).await.is_some(), "the TAKE of {camera} waits for a Secret");
+        }
+        stage
+    });
+}
+
+#[test]
 fn a_newer_take_does_not_wait_for_the_answer_to_the_one_before() {
     simulate(1, |mut stage| async move {
         stage.make_jane(State::Standby, Via::LiveKit);

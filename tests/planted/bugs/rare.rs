@@ -151,4 +151,15 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Unit("adapters::mux::tests::a_spare_look_that_waits_behind_a_scan_says_nothing"),
         seen_as: "has not answered yet",
     },
+    Bug {
+        name: "a TAKE reads how the pod is reached before it is sent",
+        finding: None,
+        places: &[(
+            "src/program/reconcile.rs",
+            "match memory.reached(pod) {",
+            "match memory.reached(pod).filter(|_| !PLANTED) {",
+        )],
+        caught_by: Check::Test("transitions::a_take_waits_for_no_secret"),
+        seen_as: "waits for a Secret",
+    },
 ];
