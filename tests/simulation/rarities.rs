@@ -249,3 +249,24 @@ fn an_egress_that_started_late_has_its_whole_time_to_reach_mux() {
         stage
     }));
 }
+
+/// Mux was not seen to be active yet when another way out is chosen, and a pause holds it up: whoever sends is believed.
+#[test]
+fn who_sends_is_told_of_while_another_way_out_waits() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Live, Via::Compositor);
+        let connected = |land: &mut Land| {
+            let egress = land.cluster.status(&jane()).egress;
+            egress.is_some_and(|egress| egress.status.as_deref() == Some("Connected"))
+        };
+        stage.until(60_000, connected).await.expect("the sender is connected");
+        assert_eq!(stage.status().live_session, None);
+        stage.land().pause(JANE, true);
+        stage.land().say(JANE, |spec| spec.egress.get_or_insert_default().via = Some(Via::LiveKit));
+        stage.pass_time(20_000).await;
+        let told = on_air(&mut stage.land());
+        assert_eq!(told.0, "True", "mourners see Program: {told:?}");
+        stage
+    }));
+}

@@ -12,6 +12,8 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+/// What it knows would die with it, as nothing at Mux does: it stands still instead.
+const MUX: &str = "mux-simulator";
 /// How long a process is missing that nobody starts again by himself.
 const MISSING: Duration = Duration::from_secs(30);
 /// How long it may take until all is as it was.
@@ -74,16 +76,20 @@ async fn kill(stage: &mut Stage, name: &str, uid: &str) {
             stage.start_operator();
         }
         "compositor" => send("KILL", compositor_process(&stage.pods(uid).await[0])),
-        _ => {
-            let all = stage.lab.processes().expect("the lab's processes");
-            let found = all.iter().find(|process| process.name == name).expect("it runs");
-            send("KILL", found.pid.try_into().expect("a process number"));
-        }
+        MUX => send("STOP", pid(stage, name)),
+        _ => send("KILL", pid(stage, name)),
     }
+}
+
+fn pid(stage: &Stage, name: &str) -> u32 {
+    let all = stage.lab.processes().expect("the lab's processes");
+    let found = all.iter().find(|process| process.name == name).expect("it runs");
+    found.pid.try_into().expect("a process number")
 }
 
 /// What was killed, and what went with it.
 async fn start_the_missing(stage: &Stage) {
+    send("CONT", pid(stage, MUX));
     let running = |stage: &Stage| -> BTreeSet<String> {
         stage.lab.processes().expect("the lab's processes").into_iter().map(|one| one.name).collect()
     };

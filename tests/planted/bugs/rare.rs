@@ -162,4 +162,11 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Test("transitions::a_take_waits_for_no_secret"),
         seen_as: "waits for a Secret",
     },
+    Bug {
+        name: "whoever is to send is asked, not who sends",
+        finding: None,
+        places: &[("src/lifecycle/witnesses.rs", "own() == Testimony::For", "false")],
+        caught_by: Check::Test("rarities::who_sends_is_told_of_while_another_way_out_waits"),
+        seen_as: "mourners see Program",
+    },
 ];
