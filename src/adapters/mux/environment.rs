@@ -110,14 +110,15 @@ impl MuxEnvironment {
 
     /// With what priority a stream is put to rest: one that mourners may see goes first, the rest waits behind creates.
     pub(super) fn stops(&self, id: &str) -> Priority {
+        if self.may_be_seen(id) { Priority::Stop } else { Priority::Create }
+    }
+
+    /// Whether a broadcast of the stream is under way, or was lately, as far as is known here.
+    pub(super) fn may_be_seen(&self, id: &str) -> bool {
         let listed = self.active.get().is_some_and(|list| list.answer.iter().any(|stream| stream.id == id));
         let urgent = self.streams.known(&id.to_owned()).and_then(|stream| *lock(&stream.urgent_at));
         let in_use = urgent.is_some_and(|at| at.elapsed() < IN_USE);
-        if listed || in_use || lock(&self.rested).contains_key(id) {
-            Priority::Stop
-        } else {
-            Priority::Create
-        }
+        listed || in_use || lock(&self.rested).contains_key(id)
     }
 
     /// Mux took a change after which the stream rests.

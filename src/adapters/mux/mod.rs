@@ -164,7 +164,8 @@ impl Joined {
             let stream = environment.stream(&owned_id);
             match change.await {
                 Ok(Change::Status(status)) => {
-                    if status != LiveStreamStatus::Idle {
+                    // One that was not on air stands in no list as active, however old that is.
+                    if status != LiveStreamStatus::Idle && environment.may_be_seen(&owned_id) {
                         environment.note_rest(&owned_id);
                     }
                     environment.note_status(&owned_id, status);

@@ -383,6 +383,20 @@ async fn a_list_that_lags_does_not_bring_back_what_was_ended() {
     assert_eq!(mux.active_streams(&credentials, SECOND).await.unwrap().len(), 1, "Mux insists on it");
 }
 
+/// A stream is made and put to rest; seconds later somebody goes live with it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_new_is_believed_to_be_active_at_once() {
+    let small = SmallMux::with_streams(0);
+    let mux = Mux::new(Arc::clone(&small) as Arc<dyn Transport>);
+    let credentials = token("a");
+    let made = mux.create_stream(&credentials, &new(1), false).await.unwrap();
+    mux.disable_stream(&credentials, &made.id).await.unwrap();
+    mux.enable_stream(&credentials, &made.id).await.unwrap();
+    mux.stream(&credentials, &made.id, Duration::ZERO).await.unwrap();
+    small.set_status(&made.id, "active");
+    assert_eq!(mux.active_streams(&credentials, SECOND).await.unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_old_list_does_not_bring_back_settings_that_were_changed() {
     let small = SmallMux::with_streams(1);

@@ -169,4 +169,11 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Test("rarities::who_sends_is_told_of_while_another_way_out_waits"),
         seen_as: "mourners see Program",
     },
+    Bug {
+        name: "a stream that was never on air is not believed to be",
+        finding: None,
+        places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
+        caught_by: Check::Unit("adapters::mux::tests::a_stream_that_is_new_is_believed_to_be_active_at_once"),
+        seen_as: "left: 0",
+    },
 ];
