@@ -420,7 +420,7 @@ fn a_second_stream_with_our_marker_is_never_used_and_goes() {
     });
 }
 
-/// The compositor never answers the first TAKE, so a lane that waited for it would be late with the second.
+/// Kubernetes does not answer whoever reads a Secret.
 #[test]
 fn a_take_waits_for_no_secret() {
     simulate(1, |mut stage| async move {
@@ -439,6 +439,7 @@ fn a_take_waits_for_no_secret() {
     });
 }
 
+/// The compositor never answers the first TAKE, so a lane that waited for it would be late with the second.
 #[test]
 fn a_newer_take_does_not_wait_for_the_answer_to_the_one_before() {
     simulate(1, |mut stage| async move {

@@ -118,7 +118,8 @@ impl Engine {
         Ok((Order::Newer, opened))
     }
 
-    /// Waits until the first frame of the document `key`, or of a newer one, has reached the encoder. Without a time limit of the caller's it waits for ever.
+    /// Waits until the first frame of the document `key`, or of a newer one, has reached the encoder. Without a time limit
+    /// of the caller's it waits for ever.
     pub async fn shown(&self, key: DocumentKey) -> Option<Arrived> {
         self.progress.first_of(key).await
     }
