@@ -2,8 +2,10 @@
 //! limits beat both. Pure.
 
 use crate::api::spec::{State, Via};
+use crate::api::status::EgressStatus;
 use crate::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use memorialstream_compositor_protocol::SenderState;
 
 /// The wanted state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +66,21 @@ pub fn broadcast_under_way(status: &MemorialStreamStatus) -> bool {
     status.started_at.is_some() && status.ended_at.is_none()
 }
 
-/// Who sends Program to Mux. Fixed from when a sender may run until the broadcast is over; as long as none came about,
-/// what the spec asks for counts, so that a person can choose another way out.
+/// Who sends Program to Mux. Fixed from when an egress may run or the compositor's own sender is connected until the
+/// broadcast is over; as long as none came about, what the spec asks for counts, so that a person can choose another way
+/// out.
 pub fn via(spec: &MemorialStreamSpec, status: &MemorialStreamStatus) -> Via {
     let asked = spec.egress.as_ref().and_then(|egress| egress.via).unwrap_or_default();
     let Some(egress) = status.egress.as_ref().filter(|_| broadcast_under_way(status)) else { return asked };
-    let may_run = egress.id.is_some() || egress.starting.is_some();
+    let may_run = egress.id.is_some() || egress.starting.is_some() || own_sender_is_connected(egress);
     let reached_mux = status.live_session == Some(session(spec));
     egress.via.filter(|_| may_run || reached_mux).unwrap_or(asked)
+}
+
+/// Whether the compositor's own sender was connected when it was seen last. One that sends to nobody is started again, and
+/// then no longer is.
+fn own_sender_is_connected(egress: &EgressStatus) -> bool {
+    egress.via == Some(Via::Compositor) && egress.status.as_deref() == Some(SenderState::Connected.as_str())
 }
 
 /// Whether the slate says farewell: a broadcast that was asked to end is still under way.
@@ -261,7 +270,7 @@ fn after(time: Timestamp, minutes: i64) -> Timestamp {
 mod tests {
     use super::*;
     use crate::api::spec::{EgressSettings, Limits, Schedule};
-    use crate::api::status::{CompositorStatus, CreateIntent, EgressStatus, SourceStatus, StruckLimit};
+    use crate::api::status::{CompositorStatus, CreateIntent, SourceStatus, StruckLimit};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(minute: i64) -> Timestamp {
@@ -476,6 +485,17 @@ mod tests {
         assert_eq!(via(&spec, &under_way(attempt.clone())), Via::Compositor, "none came about");
         assert_eq!(via(&spec, &under_way(named.clone())), Via::LiveKit);
         assert_eq!(via(&spec, &under_way(starting)), Via::LiveKit, "its answer is not known");
+        let own = |state: SenderState| EgressStatus {
+            via: Some(Via::Compositor),
+            status: Some(state.as_str().into()),
+            ..EgressStatus::default()
+        };
+        let elsewhere = MemorialStreamSpec {
+            egress: Some(EgressSettings { via: Some(Via::LiveKit), livekit: None }),
+            ..spec.clone()
+        };
+        assert_eq!(via(&elsewhere, &under_way(own(SenderState::Connecting))), Via::LiveKit);
+        assert_eq!(via(&elsewhere, &under_way(own(SenderState::Connected))), Via::Compositor);
         for (live_session, way) in [(1, Via::Compositor), (2, Via::LiveKit)] {
             let status =
                 MemorialStreamStatus { live_session: Some(live_session), ..under_way(attempt.clone()) };

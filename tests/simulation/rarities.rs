@@ -250,11 +250,29 @@ fn an_egress_that_started_late_has_its_whole_time_to_reach_mux() {
     }));
 }
 
-/// Mux was not seen to be active yet when another way out is chosen, and a pause holds it up: whoever sends is believed.
+/// The compositor's sender was started, and not seen connected yet, when another way out is chosen, and a pause holds it up:
+/// whoever sends is believed.
 #[test]
 fn who_sends_is_told_of_while_another_way_out_waits() {
     well(&simulate(1, |mut stage| async move {
         stage.land().log.kept = true;
+        stage.make_jane(State::Live, Via::Compositor);
+        stage.until(60_000, |land| land.cluster.status(&jane()).started_at.is_some()).await.expect("started");
+        assert_eq!(stage.status().egress.unwrap().status, None);
+        stage.land().pause(JANE, true);
+        stage.land().say(JANE, |spec| spec.egress.get_or_insert_default().via = Some(Via::LiveKit));
+        stage.pass_time(20_000).await;
+        let told = on_air(&mut stage.land());
+        assert_eq!(told.0, "True", "mourners see Program: {told:?}");
+        stage
+    }));
+}
+
+/// Mux was not seen to be active yet, but the compositor's sender is connected, when another way out is chosen: it waits for
+/// the next broadcast, and takes nobody off air.
+#[test]
+fn a_sender_that_is_connected_is_not_changed_for_another() {
+    well(&simulate(1, |mut stage| async move {
         stage.make_jane(State::Live, Via::Compositor);
         let connected = |land: &mut Land| {
             let egress = land.cluster.status(&jane()).egress;
@@ -262,11 +280,11 @@ fn who_sends_is_told_of_while_another_way_out_waits() {
         };
         stage.until(60_000, connected).await.expect("the sender is connected");
         assert_eq!(stage.status().live_session, None);
-        stage.land().pause(JANE, true);
         stage.land().say(JANE, |spec| spec.egress.get_or_insert_default().via = Some(Via::LiveKit));
+        stage.reaches(State::Live, 60_000).await.expect("Live");
         stage.pass_time(20_000).await;
-        let told = on_air(&mut stage.land());
-        assert_eq!(told.0, "True", "mourners see Program: {told:?}");
+        let stops = stage.land().coverage.actions.get("StopSender").copied();
+        assert_eq!(stops, None, "a sender that is connected goes on");
         stage
     }));
 }

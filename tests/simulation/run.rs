@@ -74,7 +74,6 @@ pub fn cores() -> MutexGuard<'static, ()> {
     CORES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The object that most runs are about.
 /// Says how much was tried, though a test that passes is not heard.
 pub fn say(line: impl std::fmt::Display) {
     let mut everybody = std::io::stderr().lock();
@@ -82,6 +81,7 @@ pub fn say(line: impl std::fmt::Display) {
         .expect("somebody listens");
 }
 
+/// The object that most runs are about.
 pub fn jane() -> Key {
     ("default".to_owned(), "jane".to_owned())
 }

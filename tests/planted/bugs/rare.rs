@@ -170,6 +170,13 @@ pub const ALL: &[Bug] = &[
         seen_as: "mourners see Program",
     },
     Bug {
+        name: "another way out is taken while the compositor's own sender is connected",
+        finding: None,
+        places: &[("src/service/desired.rs", "own_sender_is_connected(egress)", "false")],
+        caught_by: Check::Test("rarities::a_sender_that_is_connected_is_not_changed_for_another"),
+        seen_as: "a sender that is connected goes on",
+    },
+    Bug {
         name: "a stream that was never on air is not believed to be",
         finding: None,
         places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
