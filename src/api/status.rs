@@ -344,7 +344,7 @@ pub fn same_as_written<T: Serialize + PartialEq>(one: &T, other: &T) -> bool {
     if one == other {
         return true;
     }
-    match (serde_json::to_value(one), serde_json::to_value(other)) {
+    match (serde_json::to_vec(one), serde_json::to_vec(other)) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
     }

@@ -7,7 +7,6 @@ use crate::operator::SYSTEM;
 use crate::run::{JANE, LIVEKIT, Outcome, Stage, jane, simulate};
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
-use memorialstream_operator::api::names::ABANDON;
 use memorialstream_operator::api::spec::{State, Via};
 
 /// Of the tenant of `make_tenant`.
@@ -168,9 +167,7 @@ fn what_a_person_abandons_is_let_go_and_recorded() {
         stage.pass_time(300_000).await;
         assert!(stage.land().cluster.object(JANE).is_some(), "nobody said that it may be abandoned");
         assert_eq!(stage.land().senders(JANE), 0, "what can be ended is");
-        stage.land().change_object(&jane(), |object| {
-            object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
-        });
+        stage.land().abandon(&jane());
         let gone = |land: &mut Land| land.cluster.object(JANE).is_none();
         stage.until(60_000, gone).await.expect("released");
         let land = stage.land();
@@ -192,9 +189,7 @@ fn nothing_is_abandoned_before_its_record_is_kept() {
         stage.land().discard(JANE);
         stage.pass_time(120_000).await;
         stage.land().faults.always = Some((Site::KeepRecord, Fault::ServerError));
-        stage.land().change_object(&jane(), |object| {
-            object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
-        });
+        stage.land().abandon(&jane());
         stage.pass_time(60_000).await;
         assert!(stage.land().cluster.object(JANE).is_some());
         stage.land().faults.always = None;
@@ -209,9 +204,7 @@ fn nothing_is_abandoned_before_its_record_is_kept() {
 fn abandon_gives_up_nothing_that_can_be_ended() {
     well(simulate(7, |mut stage| async move {
         live(&mut stage).await;
-        stage.land().change_object(&jane(), |object| {
-            object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
-        });
+        stage.land().abandon(&jane());
         stage.pass_time(20_000).await;
         assert_eq!(stage.land().senders(JANE), 1, "it is about deletions only");
         stage.land().discard(JANE);

@@ -5,7 +5,7 @@ use crate::land::Land;
 use crate::livekit::Who;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_operator::api::MemorialStreamSpec;
-use memorialstream_operator::api::names::{PAUSED, camera_identity};
+use memorialstream_operator::api::names::{ABANDON, PAUSED, camera_identity};
 use memorialstream_operator::api::spec::{
     Camera, EgressSettings, Limits, Schedule, SecretReference, State, StreamDeletion, Via,
 };
@@ -142,6 +142,13 @@ impl Land {
         said.deleted = true;
         let key = said.key.clone();
         self.delete_object(&key);
+    }
+
+    /// Somebody gives up what cannot be ended.
+    pub fn abandon(&mut self, key: &Key) {
+        self.change_object(key, |object| {
+            object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
+        });
     }
 
     pub fn pause(&mut self, uid: &str, paused: bool) {

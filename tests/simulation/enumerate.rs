@@ -4,7 +4,6 @@ use crate::coverage::Coverage;
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::run::{JANE, LIVEKIT, Outcome, Stage, cores, jane, say, simulate};
-use memorialstream_operator::api::names::ABANDON;
 use memorialstream_operator::api::spec::{MuxSettings, State, Via};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,9 +105,7 @@ impl Transition {
                 stage.until(60_000, |land| !land.cluster.objects.contains_key(&jane())).await;
             }
             Self::Abandon => {
-                stage.land().change_object(&jane(), |object| {
-                    object.metadata.annotations.get_or_insert_default().insert(ABANDON.into(), "true".into());
-                });
+                stage.land().abandon(&jane());
                 stage.until(60_000, |land| !land.cluster.objects.contains_key(&jane())).await;
             }
         }

@@ -71,3 +71,8 @@ mod unreadable;
 mod viewer;
 #[cfg(test)]
 mod witness;
+
+/// Nearly half of a simulation's time went into the C library's allocator.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
