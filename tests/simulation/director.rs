@@ -9,7 +9,7 @@ use memorialstream_operator::api::names::{ABANDON, PAUSED, camera_identity};
 use memorialstream_operator::api::spec::{
     Camera, EgressSettings, Limits, Schedule, SecretReference, State, StreamDeletion, Via,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which accounts an object uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +38,15 @@ pub struct Said {
     pub devices: bool,
     /// When a sender first started in the session that is under way, by the wall clock.
     pub live_from: Option<(i64, Timestamp)>,
+    /// Since when Live has been wanted, by the wall clock.
+    pub live_since: Option<Timestamp>,
     pub standby_from: Option<Timestamp>,
     /// Its limit has struck, by the wall clock of that moment: that holds until people say something else.
     pub standby_is_over: bool,
     /// The highest session in which a sender ran.
     pub was_live: Option<i64>,
+    /// Sessions that somebody or a limit wanted ended.
+    pub over: BTreeSet<i64>,
 }
 
 /// By UID.
@@ -72,6 +76,14 @@ pub fn uid_of_room(name: &str) -> Option<&str> {
     name.strip_prefix("memorial-")?.rsplit_once('-').map(|(uid, _)| uid)
 }
 
+/// When a limit may strike: it counts from when Live was wanted, or, if the operator was not there to hear it, from the
+/// first sender.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Earliest,
+    Latest,
+}
+
 impl Land {
     /// Somebody makes an object that uses the operator's account, or one of its own namespace.
     pub fn make(
@@ -97,9 +109,11 @@ impl Land {
             rejoins: 0,
             devices: true,
             live_from: None,
+            live_since: None,
             standby_from: None,
             standby_is_over: false,
             was_live: None,
+            over: BTreeSet::new(),
         };
         self.director.said.insert(uid.to_owned(), said);
         self.create_object(key, uid, spec);
@@ -121,6 +135,7 @@ impl Land {
             said.limits = spec.limits.clone().unwrap_or_default();
             said.standby_is_over &= before == (said.state, said.session, said.schedule.clone());
         }
+        self.note_ends(uid);
         self.note(|| {
             format!(
                 "{} is told: {:?} session {:?} program {:?}",
@@ -172,13 +187,40 @@ impl Land {
         self.change_object(&key, |object| strip(&mut object.spec));
     }
 
-    /// What people want, by what they said and by the limits.
+    /// What people want, by what they said and by the limits. A session that has ended, as somebody wanted, stays so.
     pub fn wanted(&self, uid: &str) -> State {
+        let Some(said) = self.director.said.get(uid) else { return State::Ended };
+        let ended = self.watch.ended_session(uid).is_some_and(|ended| ended >= said.session);
+        let over = ended && said.over.contains(&said.session);
+        match self.asked(uid, self.wall_clock(), Limit::Latest) {
+            State::Live if over => State::Ended,
+            asked => asked,
+        }
+    }
+
+    /// A session may end: somebody or a limit wanted that.
+    pub fn may_end(&self, uid: &str, session: i64) -> bool {
+        let Some(said) = self.director.said.get(uid) else { return true };
+        // Mux ends it after five minutes.
+        let test = self.cluster.objects.get(&said.key).and_then(|object| object.spec.mux.as_ref()?.test);
+        // A session that was raised leaves the ones before it behind.
+        said.deleted || session < said.session || said.over.contains(&session) || test == Some(true)
+    }
+
+    /// Keeps which sessions somebody or a limit wanted ended. Of a time in status the fraction of a second is missing.
+    fn note_ends(&mut self, uid: &str) {
+        let soon = self.wall_clock().checked_add(SignedDuration::from_secs(2)).unwrap();
+        let ends = self.asked(uid, soon, Limit::Earliest) == State::Ended;
+        let Some(said) = self.director.said.get_mut(uid).filter(|_| ends) else { return };
+        said.over.insert(said.session);
+    }
+
+    /// What people ask for, and the limits at that time, whatever has ended before.
+    fn asked(&self, uid: &str, now: Timestamp, limit: Limit) -> State {
         let Some(said) = self.director.said.get(uid) else { return State::Ended };
         if said.deleted {
             return State::Ended;
         }
-        let now = self.wall_clock();
         let asked = said.state.unwrap_or_else(|| match &said.schedule {
             None => State::Idle,
             Some(schedule) => {
@@ -198,17 +240,28 @@ impl Land {
         let after = |from: Timestamp, minutes: i64| {
             now >= from.checked_add(SignedDuration::from_mins(minutes)).unwrap()
         };
-        let ended = self.watch.ended_session(uid);
         match asked {
-            State::Live if ended.is_some_and(|ended| ended >= said.session) => State::Ended,
-            State::Live => match said.live_from {
-                Some((session, from))
-                    if session == said.session && after(from, said.limits.live_minutes.unwrap_or(360)) =>
-                {
-                    State::Ended
-                }
-                _ => State::Live,
-            },
+            State::Live => {
+                let from = match limit {
+                    Limit::Latest => {
+                        said.live_from.filter(|(of, _)| *of == said.session).map(|(_, from)| from)
+                    }
+                    Limit::Earliest => said.live_since,
+                };
+                let overrun = |schedule: &Schedule| match limit {
+                    Limit::Latest => schedule.overrun_minutes.unwrap_or(60),
+                    Limit::Earliest => 0,
+                };
+                let past_its_end = said.schedule.as_ref().is_some_and(|schedule| {
+                    let end = schedule.end_at.as_ref().map(|at| at.0);
+                    // What was asked for after it goes on.
+                    end.is_some_and(|end| {
+                        from.is_some_and(|from| from < end) && after(end, overrun(schedule))
+                    })
+                });
+                let too_long = from.is_some_and(|from| after(from, said.limits.live_minutes.unwrap_or(360)));
+                if past_its_end || too_long { State::Ended } else { State::Live }
+            }
             State::Standby if said.standby_is_over => State::Idle,
             State::Standby => match said.standby_from {
                 Some(from) if after(from, said.limits.standby_minutes.unwrap_or(720)) => State::Idle,
@@ -223,8 +276,20 @@ impl Land {
         let now = self.wall_clock();
         let uids: Vec<String> = self.director.said.keys().cloned().collect();
         for uid in uids {
+            self.note_ends(&uid);
             let wanted = self.wanted(&uid);
             let Some(said) = self.director.said.get_mut(&uid) else { continue };
+            // A clock that was set back does not make a limit longer.
+            let times = [
+                said.live_from.as_mut().map(|(_, from)| from),
+                said.live_since.as_mut(),
+                said.standby_from.as_mut(),
+            ];
+            times.into_iter().flatten().for_each(|time| *time = (*time).min(now));
+            match wanted {
+                State::Live => drop(said.live_since.get_or_insert(now)),
+                _ => said.live_since = None,
+            }
             match wanted {
                 State::Standby => {
                     said.standby_from.get_or_insert(now);

@@ -31,8 +31,12 @@ pub enum Invariant {
     OnAirDoubts,
     /// Nobody is live again in an ended session.
     EndedIsOver,
+    /// A session is marked as ended that nobody and no limit wanted ended.
+    EndedForNothing,
     /// A session that was live and is over is marked so.
     EndIsLatched,
+    /// OnAir says neither while every witness could be heard.
+    OnAirUnknown,
     /// Nothing is on air in fair weather for an object that wants it.
     Dark,
     /// A TAKE reaches the pod.

@@ -32,6 +32,11 @@ impl Land {
             }
         }
         if let Some(ended) = next.ended_session {
+            let already = self.watch.ended_session(&uid).is_some_and(|before| before >= ended);
+            if !already && !self.may_end(&uid, ended) {
+                let words = format!("session {ended} is marked as ended, and nobody wanted that");
+                self.violated(Invariant::EndedForNothing, &key.1, words);
+            }
             self.watch.session_ended(&uid, ended);
         }
         let before = self.watch.ended_session(&uid);
