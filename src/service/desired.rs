@@ -35,6 +35,8 @@ pub enum Why {
     LiveLimit,
     /// `schedule.endAt` has come while a person's Live or Standby went on.
     EndAt,
+    /// Of a limit: `schedule.endAt` has come, and cameras still send.
+    Overrun,
     /// Standby lasted as long as the limit allows.
     StandbyLimit,
     /// The object is being deleted.
@@ -205,9 +207,11 @@ fn end_at(
 ) -> Desired {
     let Some(schedule) = &spec.schedule else { return asked };
     let Some(at) = schedule.end_at.as_ref().map(|at| at.0) else { return asked };
-    let struck = || {
-        let why = if asked.why == Why::Schedule { Why::Schedule } else { Why::EndAt };
-        Desired::because(State::Ended, why)
+    let struck = || match (asked.why, asked.state) {
+        (Why::Schedule, _) => Desired::because(State::Ended, Why::Schedule),
+        // Nothing was on air: a session that never began can still be live.
+        (_, State::Standby) => Desired::because(State::Idle, Why::EndAt),
+        _ => Desired::because(State::Ended, Why::EndAt),
     };
     if since >= at && asked.why != Why::Schedule {
         // Asked for afterwards, by somebody who knew.
@@ -217,22 +221,24 @@ fn end_at(
         return asked.until(at, Why::EndAt, now);
     }
     let latest = after(at, schedule.overrun_minutes.unwrap_or(60));
-    if now >= latest || asked.state == State::Standby {
+    if now >= latest {
         return struck();
     }
     match cameras_send_until(status, now) {
         Some(until) => {
-            let mut waiting = asked.until(latest, Why::EndAt, now);
+            let mut waiting = asked.until(latest, Why::Overrun, now);
             waiting.next_change = Some(waiting.next_change.map_or(until, |next| next.min(until)));
+            // It may end within a minute, whatever else limits it later.
+            waiting.limit = waiting.limit.map(|limit| Limit { why: Why::Overrun, ..limit });
             waiting
         }
         None => struck(),
     }
 }
 
-/// The limit that strikes within the time in which it is told.
+/// The limit that strikes within the time in which it is told, or that may strike as soon as no camera sends.
 pub fn ending_soon(desired: &Desired, now: Timestamp) -> Option<Limit> {
-    desired.limit.filter(|limit| limit.at.duration_since(now) <= WARNING)
+    desired.limit.filter(|limit| limit.why == Why::Overrun || limit.at.duration_since(now) <= WARNING)
 }
 
 /// What will happen, and how to go on. Times stand in UTC.
@@ -240,13 +246,20 @@ pub fn how_to_go_on(limit: Limit) -> String {
     let at = limit.at.strftime("%H:%M:%SZ");
     match limit.why {
         Why::EndAt => format!(
-            "schedule.endAt ends this service at {at} at the latest; to go on, move schedule.endAt, or raise \
-             schedule.overrunMinutes"
+            "schedule.endAt ends this service at {at}, or, while cameras send, schedule.overrunMinutes later at the \
+             latest; to go on, move schedule.endAt"
+        ),
+        Why::Overrun => format!(
+            "schedule.endAt has come: this service ends once no camera has sent for {} s, at {at} at the latest; to go \
+             on, move schedule.endAt",
+            CAMERA_PAUSE.as_secs()
         ),
         Why::StandbyLimit => {
             format!("the standby limit falls back to Idle at {at}; to go on, raise limits.standbyMinutes")
         }
-        _ => format!("the live limit ends this service at {at}; to go on, raise limits.liveMinutes"),
+        _ => format!(
+            "the live limit ends this service at {at}; to go on, raise limits.liveMinutes, which Mux bounds at 720"
+        ),
     }
 }
 
@@ -415,6 +428,44 @@ mod tests {
         assert_eq!(desired(&fell_silent, at(70)).state, State::Live, "a moment's silence is no end");
         assert_eq!(desired(&fell_silent, at(71)).why, Why::EndAt);
         assert_eq!(desired(&live_with_end(60, Some(0), 0, Some(("Live", 10))), at(60)).why, Why::EndAt);
+    }
+
+    #[test]
+    fn a_service_that_may_end_any_minute_is_told_of_all_the_time() {
+        let sends = live_with_end(60, Some(60), 0, Some(("Live", 10)));
+        let soon = |minute| ending_soon(&desired(&sends, at(minute)), at(minute)).map(|limit| limit.why);
+        assert_eq!(soon(44), None);
+        assert_eq!(soon(45), Some(Why::EndAt));
+        assert_eq!(soon(61), Some(Why::Overrun), "an hour before it ends at the latest");
+        let limit = desired(&sends, at(61)).limit.unwrap();
+        let words = how_to_go_on(limit);
+        assert!(words.contains("no camera has sent for 60 s, at 02:00:00Z at the latest"), "{words}");
+    }
+
+    #[test]
+    fn end_at_lets_a_persons_standby_fall_back_once_no_camera_sends() {
+        let standby = |camera| {
+            let mut object = live_with_end(60, Some(30), 0, camera);
+            object.spec.state = Some(State::Standby);
+            let status = object.status.as_mut().unwrap();
+            status.standby_since = status.live_since.take();
+            object
+        };
+        assert_eq!(
+            desired(&standby(Some(("Live", 10))), at(89)).state,
+            State::Standby,
+            "the service is late"
+        );
+        let mut silent = standby(None);
+        let struck = desired(&silent, at(60));
+        assert_eq!((struck.state, struck.why), (State::Idle, Why::EndAt));
+        let request = request_fingerprint(&silent.spec);
+        let status = silent.status.as_mut().unwrap();
+        (status.standby_since, status.standby_limit) =
+            (None, Some(StruckLimit { at: Time(at(60)), request }));
+        assert_eq!(desired(&silent, at(61)).why, Why::StandbyLimit, "it does not come back by itself");
+        silent.spec.state = Some(State::Live);
+        assert_eq!(desired(&silent, at(61)).state, State::Live, "and may still go live");
     }
 
     #[test]

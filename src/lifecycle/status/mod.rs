@@ -106,7 +106,7 @@ impl View<'_> {
         let soon = match ending_soon(&self.plan.desired, now) {
             Some(limit) => {
                 let reason = match limit.why {
-                    Why::EndAt => Reason::EndAt,
+                    Why::EndAt | Why::Overrun => Reason::EndAt,
                     Why::StandbyLimit => Reason::StandbyLimit,
                     _ => Reason::LiveLimit,
                 };

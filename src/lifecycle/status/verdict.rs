@@ -109,11 +109,11 @@ impl View<'_> {
         match (self.plan.desired.state, self.plan.desired.why) {
             (_, Why::SessionEnded) => (Reason::SessionEnded, session_ended(session)),
             (_, Why::LiveLimit) => (Reason::LiveLimit, session_ended(session)),
-            (_, Why::EndAt) => (Reason::EndAt, session_ended(session)),
-            (_, Why::StandbyLimit) => (
+            (State::Ended, Why::EndAt) => (Reason::EndAt, session_ended(session)),
+            (_, Why::StandbyLimit | Why::EndAt) => (
                 Reason::StandbyLimit,
-                "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or \
-                 spec.session to start again"
+                "Standby lasted as long as limits.standbyMinutes or schedule.endAt allows; change spec.state, \
+                 spec.schedule or spec.session to start again"
                     .into(),
             ),
             (State::Live | State::Standby, _) if paused(self.object) => (Reason::Paused, PAUSED.into()),
