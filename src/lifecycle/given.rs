@@ -61,6 +61,7 @@ impl Given {
         object.status = Some(status);
         let seen = Observed {
             cluster_id: "cluster".into(),
+            compositor_image: String::new(),
             slug_holder: None,
             access: Access::Granted {
                 environment: Environment {

@@ -50,6 +50,7 @@ pub async fn observe(
         object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty();
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
+        compositor_image: context.pod_template.image.clone(),
         slug_holder: context
             .slugs
             .other_holder(object, &world.objects.memorial_streams())

@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 pub struct Observed {
     /// Names this cluster in markers.
     pub cluster_id: String,
+    /// The image that a compositor is made with now.
+    pub compositor_image: String,
     /// Who holds the slug, when that is another object, as `namespace/name`.
     pub slug_holder: Option<String>,
     /// Who the providers think we are.

@@ -147,6 +147,7 @@ impl View {
             worker.map(|id| WorkerSeen { id, asked: false, due: false, misses: u32::from(self.misses) });
         Observed {
             cluster_id: CLUSTER.into(),
+            compositor_image: String::new(),
             slug_holder: None,
             access: if mux_silent { Access::Failed(mux()) } else { access },
             set_aside: None,

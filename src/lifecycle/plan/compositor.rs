@@ -36,7 +36,10 @@ impl Pass<'_> {
         compositor.made = true;
         compositor.restarts = newest.restarts;
         let drifted = newest.settings != pod::settings_fingerprint(&self.object.spec);
-        if drifted && !broadcast_under_way(&self.status) {
+        // One that cannot run is on air for nobody: what was mended since counts at once.
+        let cannot_run = !newest.ready && newest.complaint.is_some();
+        let mended = cannot_run && (drifted || newest.image != self.observed.compositor_image);
+        if mended || (drifted && !broadcast_under_way(&self.status)) {
             self.act(Action::DeletePod(newest.name.clone()));
             return false;
         }

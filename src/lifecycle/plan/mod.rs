@@ -280,6 +280,11 @@ impl Pass<'_> {
         }
         self.forget_old_server();
         if matches!(self.observed.access, Access::Unusable(_)) {
+            self.keep_time();
+            // What needs no provider ends all the same: the pod, and with it what it sends to Mux.
+            if !matches!(self.desired.state, State::Live | State::Standby) {
+                self.remove_compositor();
+            }
             if deleting {
                 self.abandon();
             }
@@ -290,8 +295,9 @@ impl Pass<'_> {
         }
         self.keep_time();
         if self.paused() {
+            // The answer to a start that was sent before is told once.
+            self.identify_egress();
             if self.desired.state == State::Standby {
-                self.identify_egress();
                 // What was on air ends all the same.
                 self.stop_sender();
             }
@@ -422,15 +428,19 @@ impl Pass<'_> {
             }
             _ => self.status.live_since = None,
         }
-        if self.desired.why == Why::StandbyLimit {
+        if self.desired.state == State::Idle && matches!(self.desired.why, Why::StandbyLimit | Why::EndAt) {
             let request = request_fingerprint(&self.object.spec);
             if self.status.standby_limit.as_ref().is_none_or(|struck| struck.request != request) {
                 self.status.standby_limit = Some(StruckLimit { at: now, request });
-                self.warn(
-                    "StandbyLimit",
-                    "Standby lasted as long as limits.standbyMinutes allows; change spec.state, spec.schedule or \
-                     spec.session to start again",
+                let (limit, name) = match self.desired.why {
+                    Why::EndAt => ("EndAt", "schedule.endAt"),
+                    _ => ("StandbyLimit", "limits.standbyMinutes"),
+                };
+                let words = format!(
+                    "Standby lasted as long as {name} allows; change spec.state, spec.schedule or spec.session to start \
+                     again"
                 );
+                self.warn(limit, words);
             }
         } else {
             self.status.standby_limit = None;

@@ -34,7 +34,9 @@ impl Pass<'_> {
             mux.creating = None;
         }
         let Some(intent) = mux.creating.clone() else {
-            let needed = !self.deleting() && self.desired.state != State::Ended;
+            // Without a copy of its credentials it could not be ended once their Secret is gone.
+            let kept = self.status.credentials_copy.is_some() || self.observed.rooms.known().is_some();
+            let needed = !self.deleting() && self.desired.state != State::Ended && kept;
             if needed && !held(&self.observed.backoffs, Effect::making(Part::Stream)) {
                 mux.creating = Some(CreateIntent { since: Time(self.now), absent_since: None });
                 if let Access::Granted { environment, .. } = &self.observed.access {

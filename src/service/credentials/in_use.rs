@@ -118,8 +118,8 @@ impl CredentialsInUse {
         environment_id: &str,
         credentials: &Credentials,
     ) -> Result<String, KubernetesError> {
-        let whose = secret_of(object, &self.default_secret).0;
-        let name: Arc<str> = copy_name(whose, environment_id, &credentials.livekit.url).into();
+        let (whose, secret) = secret_of(object, &self.default_secret);
+        let name: Arc<str> = copy_name(whose, secret, environment_id, &credentials.livekit.url).into();
         if !self.inner().note(identity, &name, credentials) {
             let _writing = self.writing.lock().await;
             let mut wanted = contents(credentials);
@@ -191,8 +191,9 @@ impl CredentialsInUse {
 }
 
 /// By what does not change when a key is rotated, so that the newer takes the older's place.
-fn copy_name(namespace: &str, environment_id: &str, livekit_url: &str) -> String {
-    let text = [namespace, environment_id, livekit_url].join("\n");
+/// Of two Secrets for the same accounts, as there are while services move to a new key, each has its own.
+fn copy_name(namespace: &str, secret: &str, environment_id: &str, livekit_url: &str) -> String {
+    let text = [namespace, secret, environment_id, livekit_url].join("\n");
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let hash: String = hash.as_ref().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
     format!("credentials-in-use-{hash}")

@@ -31,6 +31,8 @@ pub struct PodSeen {
     pub complaint: Option<(String, String)>,
     /// The settings that it was made with; a difference is drift.
     pub settings: String,
+    /// The image that it was made with.
+    pub image: String,
     /// Not under the name that status records: never contacted, and deleted.
     pub stray: bool,
     /// The node that it was given to.
@@ -95,6 +97,11 @@ impl From<&Pod> for PodSeen {
                 .as_ref()
                 .and_then(|annotations| annotations.get(SETTINGS_ANNOTATION))
                 .cloned()
+                .unwrap_or_default(),
+            image: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.containers.first()?.image.clone())
                 .unwrap_or_default(),
             stray: false,
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),

@@ -10,6 +10,7 @@ use crate::api::conditions::Truth;
 use crate::api::spec::{DeletionPolicy, Limits, Schedule, Via};
 use crate::api::status::{CreateIntent, MuxStatus, RoomStatus};
 use crate::lifecycle::given::{Given, silence};
+use crate::lifecycle::in_flight::StartSeen;
 use crate::service::credentials::SetAside;
 
 fn is_begun(actions: &[Action]) -> bool {
@@ -196,6 +197,53 @@ fn a_standby_limit_strikes_once_for_each_request() {
     given.status().standby_since = Some(given.ago(600));
     given.object.spec.session = Some(2);
     assert_eq!(given.events(), ["StandbyLimit"], "another request had its own time");
+}
+
+#[test]
+fn a_standby_that_end_at_ends_was_no_session() {
+    let mut given = Given::standby();
+    let end_at = Some(given.ago(60));
+    given.status().standby_since = Some(given.ago(600));
+    given.object.spec.schedule = Some(Schedule { end_at, overrun_minutes: Some(0), ..Schedule::default() });
+    assert_eq!(given.events(), ["EndAt"]);
+    let status = given.plan().status;
+    assert_eq!(status.ended_session, None);
+    given.object.status = Some(status);
+    assert_eq!(given.events(), [""; 0], "it strikes once");
+    assert_eq!(given.plan().desired.state, State::Idle);
+}
+
+/// Nobody can be asked, and the pod sends by itself.
+#[test]
+fn an_end_without_credentials_ends_the_pod() {
+    let live = || {
+        let mut live = Given::live(Via::Compositor);
+        let missing = SetAside { reason: Reason::SecretNotFound, message: "no Secret".into() };
+        live.seen.access = Access::Unusable(missing);
+        live
+    };
+    assert_eq!(live().actions(), []);
+    let mut limited = live();
+    limited.object.spec.limits = Some(Limits { live_minutes: Some(5), standby_minutes: None });
+    let pod = Action::DeletePod("jane-compositor-1".into());
+    for ends in [live().ask(State::Ended), limited] {
+        assert_eq!(ends.actions(), [pod.clone()]);
+        assert_eq!(ends.plan().status.ended_session, Some(1));
+    }
+    assert!(live().deleted().actions().contains(&pod));
+}
+
+#[test]
+fn the_answer_to_a_start_is_heard_during_a_pause() {
+    let mut given = Given::live(Via::LiveKit);
+    let since = given.ago(3);
+    let egress = given.status().egress.as_mut().unwrap();
+    let id = egress.id.take().unwrap();
+    egress.starting = Some(CreateIntent { since, absent_since: None });
+    let Seen::Known(egresses) = &given.seen.egresses else { panic!("its egress is seen") };
+    given.seen.start = StartSeen::Finished(Ok(Box::new(egresses[0].clone())));
+    let egress = paused(given).plan().status.egress.unwrap();
+    assert_eq!((egress.id, egress.starting), (Some(id), None));
 }
 
 #[test]

@@ -45,6 +45,48 @@ fn only_what_cannot_be_ended_is_abandoned_and_only_where_a_person_asks() {
     assert_eq!(begins_only.actions(), [Action::DeleteStream("stream".into())]);
 }
 
+/// The image was corrected, or the pod asks for less now: waiting helps nobody.
+#[test]
+fn a_pod_that_cannot_run_is_made_anew_once_what_it_is_made_of_has_changed() {
+    let given = |image: &str| {
+        let mut given = Given::live(Via::Compositor);
+        given.seen.compositor_image = "compositor:2".into();
+        given.seen.compositor = None;
+        let pod = &mut given.seen.pods[0];
+        pod.ready = false;
+        pod.complaint = Some(("ImagePullBackOff".into(), "not found".into()));
+        pod.image = image.into();
+        given
+    };
+    let deletes = |given: Given| given.actions().contains(&Action::DeletePod("jane-compositor-1".into()));
+    assert!(!deletes(given("compositor:2")));
+    assert!(deletes(given("compositor:1")));
+    let mut smaller = given("compositor:2");
+    smaller.object.spec.video = Some(Video { width: Some(640), ..Video::default() });
+    assert!(deletes(smaller));
+    let mut runs = given("compositor:1");
+    runs.seen.pods[0].ready = true;
+    assert!(!deletes(runs), "what is on air goes on");
+}
+
+/// Neither is let in, or LiveKit cannot be asked: with the Secret gone, nobody could end it.
+#[test]
+fn no_stream_is_made_before_both_providers_accept() {
+    let makes = |change: &dyn Fn(&mut Given)| {
+        let mut given = Given::idle();
+        given.status().mux = None;
+        given.seen.stream = Seen::NotAsked;
+        change(&mut given);
+        given.actions().iter().any(|action| matches!(action, Action::CreateStream(_)))
+    };
+    assert!(makes(&|_| {}));
+    assert!(!makes(&|given| given.seen.rooms = Seen::Failed(silence())));
+    assert!(makes(&|given| {
+        given.seen.rooms = Seen::Failed(silence());
+        given.status().credentials_copy = Some("credentials-in-use-1".into());
+    }));
+}
+
 #[test]
 fn the_next_pod_has_the_next_number_and_waits_for_the_one_before() {
     let made = |change: &dyn Fn(&mut Given)| {
