@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use kube::Client;
+use kube::{Client, Config};
 use memorialstream_operator::adapters::kubernetes::OptIn;
 use memorialstream_operator::api::crd::custom_resource_definition;
 use memorialstream_operator::api::reference;
@@ -135,7 +135,13 @@ async fn carry_out(command: Command) -> anyhow::Result<()> {
             let filter = filter.add_directive("kube_client::client=error".parse()?);
             let ansi = std::io::stdout().is_terminal();
             tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).init();
-            run::run(client().await?, settings(arguments)).await
+            let config = Config::infer().await.context(REACH)?;
+            // kube repeats what was answered with 429, 503 or 504 inside of one request, for minutes: a watch would be deaf
+            // that long after the API server is back. A watch that breaks is taken up again by itself.
+            let mut of_watches = config.clone();
+            of_watches.default_retry = false;
+            let (client, watches) = (Client::try_from(config)?, Client::try_from(of_watches)?);
+            run::run(client, watches, settings(arguments)).await
         }
         Command::Token(arguments) => {
             let hours = Duration::from_secs(arguments.hours * 3600);
@@ -157,8 +163,10 @@ async fn carry_out(command: Command) -> anyhow::Result<()> {
     }
 }
 
+const REACH: &str = "reach the cluster: set KUBECONFIG, or run inside it";
+
 async fn client() -> anyhow::Result<Client> {
-    Client::try_default().await.context("reach the cluster: set KUBECONFIG, or run inside it")
+    Client::try_default().await.context(REACH)
 }
 
 fn settings(arguments: RunArguments) -> Settings {

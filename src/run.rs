@@ -12,6 +12,7 @@ use crate::adapters::viewer::HttpViewer;
 use crate::api::MemorialStream;
 use crate::lifecycle;
 use crate::lifecycle::context::Memories;
+use crate::lifecycle::heard::Heard;
 use crate::lifecycle::plan::Timings;
 use crate::lifecycle::slugs::Slugs;
 use crate::program;
@@ -53,11 +54,12 @@ pub struct Settings {
     pub timings: Timings,
 }
 
-/// Runs until SIGTERM or SIGINT. What is paid for goes on: the next process takes it over.
+/// Runs until SIGTERM or SIGINT. What is paid for goes on: the next process takes it over. `watches` is for the two long
+/// watches.
 ///
 /// # Errors
 /// The cluster cannot be reached at start, or a client cannot be set up.
-pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
+pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow::Result<()> {
     let (streams, stream_writer) = reflector::store::<MemorialStream>();
     let (pods, pod_writer) = reflector::store::<Pod>();
 
@@ -97,17 +99,19 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
     }
     .start();
 
-    let woken_by_streams = lanes.clone();
+    let heard = Heard::default();
+    let (woken_by_streams, listening) = (lanes.clone(), heard.clone());
     let tell_of_stream = move |told: Told<MemorialStream>| {
         changed.send_replace(());
         match told {
             // Status is the lanes' own writing; only what people changed wakes them.
             Told::Changed { reference, before, now } => {
+                listening.listen(&now);
                 if before.is_none_or(|before| asked(&before) != asked(&now)) {
                     woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
                 }
             }
-            Told::Gone(_) => {}
+            Told::Gone(before) => listening.forget(&before),
             Told::Unreadable(object) => {
                 if unreadable.unbounded_send(*object).is_err() {
                     tracing::debug!("nobody tells of unreadable objects any more");
@@ -115,7 +119,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
             }
         }
     };
-    let all_streams = Api::<Stored>::all(client.clone());
+    let all_streams = Api::<Stored>::all(watches.clone());
     let watch_streams =
         keep(all_streams, watcher::Config::default(), stream_writer, &stream_pulse, tell_of_stream);
     let tell_of_pod = move |told: Told<Pod>| {
@@ -129,7 +133,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         }
     };
     let our_pods = watcher::Config::default().labels(UID_LABEL);
-    let watch_pods = keep(Api::<Pod>::all(client.clone()), our_pods, pod_writer, &pod_pulse, tell_of_pod);
+    let watch_pods = keep(Api::<Pod>::all(watches), our_pods, pod_writer, &pod_pulse, tell_of_pod);
     let report = report(client, to_report);
 
     let in_use = CredentialsInUse::new(settings.default_secret.clone());
@@ -143,6 +147,7 @@ pub async fn run(client: Client, settings: Settings) -> anyhow::Result<()> {
         wake,
         memories: Memories::default(),
         slugs: Slugs::default(),
+        heard,
     };
     let program_lane = program::Context {
         world,

@@ -1,6 +1,7 @@
 //! What every pass of the life-cycle lane is given, and what is remembered of each object between passes.
 
 use super::backoff::Failures;
+use super::heard::Heard;
 use super::in_flight::InFlight;
 use super::intents::Unsent;
 use super::plan::Timings;
@@ -38,6 +39,8 @@ pub struct Context {
     pub memories: Memories,
     /// Which object holds which slug.
     pub slugs: Slugs,
+    /// What people said that no status says yet.
+    pub heard: Heard,
 }
 
 impl Context {

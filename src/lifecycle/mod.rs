@@ -8,6 +8,7 @@ pub mod context;
 mod copies;
 #[cfg(test)]
 mod given;
+pub mod heard;
 pub mod in_flight;
 pub mod intents;
 pub mod look;

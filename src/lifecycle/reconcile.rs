@@ -118,7 +118,7 @@ async fn hear(
     now: Timestamp,
 ) -> Result<(MemorialStream, Option<Event>), KubernetesError> {
     let before = object.status.clone().unwrap_or_default();
-    let said = said::said(object);
+    let said = context.heard.words(object);
     let object = if before.said == said {
         object.clone()
     } else {

@@ -4,7 +4,7 @@
 use super::desired::session;
 use crate::api::spec::{Program, State};
 use crate::api::status::{Held, Said};
-use crate::api::{MemorialStream, MemorialStreamStatus};
+use crate::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
@@ -37,10 +37,8 @@ fn held_program(whole: &MemorialStream, status: &MemorialStreamStatus) -> Option
     Some(program)
 }
 
-/// What people have said up to now of state and session.
-pub fn said(object: &MemorialStream) -> Option<Said> {
-    let before = object.status.as_ref().and_then(|status| status.said.clone());
-    let spec = &object.spec;
+/// What people have said up to now of state and session: `before`, and what the spec says.
+pub fn said(before: Option<Said>, spec: &MemorialStreamSpec) -> Option<Said> {
     if before.is_none() && spec.state.is_none() && spec.session.is_none() {
         return None;
     }
@@ -78,7 +76,6 @@ pub fn held(object: &MemorialStream, whole: &MemorialStream, now: Timestamp) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::MemorialStreamSpec;
     use crate::api::spec::Camera;
     use crate::api::status::ProgramStatus;
     use crate::service::desired::{Why, desired};
@@ -89,9 +86,14 @@ mod tests {
         MemorialStream::new("jane-doe", MemorialStreamSpec { state, session, cameras, ..Default::default() })
     }
 
+    fn all_said(object: &MemorialStream) -> Option<Said> {
+        said(object.status.as_ref().and_then(|status| status.said.clone()), &object.spec)
+    }
+
     /// What the next pass sees after `object` was seen and a tool applied `after`.
     fn synced(object: &MemorialStream, mut after: MemorialStream) -> MemorialStream {
-        let status = MemorialStreamStatus { said: said(object), ..object.status.clone().unwrap_or_default() };
+        let status =
+            MemorialStreamStatus { said: all_said(object), ..object.status.clone().unwrap_or_default() };
         after.status = Some(status);
         after
     }
@@ -120,7 +122,7 @@ mod tests {
         assert_eq!((held.state, held.session), (Some(State::Live), None));
         for (session, state) in [(1, Some(State::Live)), (2, None)] {
             let with_session = synced(&stripped, object(None, Some(session)));
-            let said = said(&with_session).unwrap();
+            let said = all_said(&with_session).unwrap();
             assert_eq!((said.state, said.session), (state, Some(session)));
         }
     }

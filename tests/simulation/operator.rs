@@ -16,6 +16,7 @@ use memorialstream_operator::adapters::mux::Mux;
 use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::lifecycle;
 use memorialstream_operator::lifecycle::context::Memories;
+use memorialstream_operator::lifecycle::heard::Heard;
 use memorialstream_operator::lifecycle::plan::Timings;
 use memorialstream_operator::lifecycle::slugs::Slugs;
 use memorialstream_operator::program;
@@ -78,6 +79,7 @@ impl Operator {
         };
         let in_use = CredentialsInUse::new(default_secret.clone());
         let (wake, woken) = mpsc::unbounded();
+        let heard = Heard::default();
         let context = Arc::new(lifecycle::Context {
             world: world.clone(),
             cluster_id: CLUSTER.into(),
@@ -88,6 +90,7 @@ impl Operator {
             wake,
             memories: Memories::default(),
             slugs: Slugs::default(),
+            heard: heard.clone(),
         });
         let life_cycle = Lane::LifeCycle(Arc::clone(&context));
         let fast = Lane::Program(Arc::new(program::Context {
@@ -101,7 +104,7 @@ impl Operator {
         let news = Arc::new(Notify::new());
         universe.land().cluster.watchers.push(Arc::clone(&news));
         let tasks = vec![
-            tokio::spawn(watch(process.clone(), news, woken, to_life_cycle, to_fast)),
+            tokio::spawn(watch(process.clone(), heard, news, woken, to_life_cycle, to_fast)),
             tokio::spawn(run(process.clone(), life_cycle, for_life_cycle)),
             tokio::spawn(run(process.clone(), fast, for_fast)),
             tokio::spawn(async move {
@@ -124,6 +127,7 @@ impl Operator {
 /// Takes in what the watches tell, and wakes the lanes.
 async fn watch(
     process: Arc<Process>,
+    heard: Heard,
     news: Arc<Notify>,
     mut woken: mpsc::UnboundedReceiver<ObjectRef<MemorialStream>>,
     life_cycle: channel::UnboundedSender<Key>,
@@ -151,6 +155,7 @@ async fn watch(
         for change in arrived.drain(..) {
             match change {
                 Change::Object(key, Some(object)) => {
+                    heard.listen(&object);
                     let asked = (object.metadata.uid.clone(), asked(&object));
                     if seen.insert(key.clone(), asked.clone()) != Some(asked) {
                         drop((life_cycle.send(key.clone()), fast.send(key)));

@@ -2,7 +2,7 @@
 
 use crate::cluster::Key;
 use crate::director::spec;
-use crate::faults::{Fault, Site};
+use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::operator::SYSTEM;
 use crate::run::{
@@ -285,6 +285,26 @@ fn a_sender_that_is_connected_is_not_changed_for_another() {
         stage.pass_time(20_000).await;
         let stops = stage.land().coverage.actions.get("StopSender").copied();
         assert_eq!(stops, None, "a sender that is connected goes on");
+        stage
+    }));
+}
+
+/// Each look takes its whole time: an End comes and is taken away within one pass.
+#[test]
+fn a_word_that_a_tool_takes_away_during_a_pass_is_heard() {
+    well(&simulate(1, |mut stage| async move {
+        stage.make_jane(State::Live, Via::Compositor);
+        stage.reaches(State::Live, 60_000).await.expect("Live");
+        let until = stage.land().now + 25_000;
+        stage.land().faults.silent.insert(Party::Mux, until);
+        stage.land().faults.silent.insert(Party::LiveKit, until);
+        let before = stage.land().watch.passes.clone();
+        stage.until(30_000, |land| land.watch.passes != before).await.expect("a pass begins");
+        stage.pass_time(500).await;
+        stage.land().ask(JANE, State::Ended);
+        stage.pass_time(500).await;
+        stage.land().strip(JANE, |spec| spec.state = None);
+        stage.reaches(State::Ended, 90_000).await.expect("Ended");
         stage
     }));
 }

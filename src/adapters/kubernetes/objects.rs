@@ -160,7 +160,9 @@ impl Objects for KubernetesObjects {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
             note: Some(message.to_owned()),
-            action: "Reconcile".into(),
+            // kube counts an Event up where all but its words are the same, and keeps the first one's words: an address
+            // that families are told to go to would be the old one. Its words are part of what was done.
+            action: format!("Reconcile-{:08x}", words(message)),
             secondary: None,
         };
         let published = bounded(self.recorder.publish(&event, &object.object_ref(&()))).await;
@@ -169,6 +171,12 @@ impl Objects for KubernetesObjects {
             tracing::warn!(%error, reason, message, "an Event was not taken");
         }
     }
+}
+
+/// A fingerprint of a message.
+fn words(message: &str) -> u32 {
+    let hash = ring::digest::digest(&ring::digest::SHA256, message.as_bytes());
+    hash.as_ref().iter().take(4).fold(0, |all, byte| all << 8 | u32::from(*byte))
 }
 
 #[cfg(test)]

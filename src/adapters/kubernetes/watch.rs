@@ -8,7 +8,7 @@ use super::stored::{Stored, bounded};
 use crate::api::MemorialStream;
 use crate::watchdog::Pulse;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
@@ -56,8 +56,9 @@ impl Kept for Pod {
     fn keep(mut self) -> Result<Pod, Box<super::stored::Unreadable>> {
         self.metadata.managed_fields = None;
         if let Some(spec) = self.spec.take() {
-            let node_name = spec.node_name;
-            self.spec = Some(k8s_openapi::api::core::v1::PodSpec { node_name, ..Default::default() });
+            let image = |container: Container| Container { image: container.image, ..Container::default() };
+            let containers = spec.containers.into_iter().map(image).collect();
+            self.spec = Some(PodSpec { node_name: spec.node_name, containers, ..PodSpec::default() });
         }
         Ok(self)
     }
@@ -101,7 +102,10 @@ pub async fn keep<S>(
                 event = events.next() => event,
                 () = &mut relist => break,
             };
-            pulse.beat();
+            // That a list begins is said before anybody was asked.
+            if !matches!(event, Some(Ok(Event::Init))) {
+                pulse.beat();
+            }
             match event {
                 Some(Ok(event)) => cache.take(event, &mut tell),
                 Some(Err(error)) => {
@@ -251,14 +255,15 @@ mod tests {
     fn a_pod_is_kept_as_far_as_it_is_read() {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "managedFields": [{"manager": "kubelet"}], "labels": {"a": "b"}},
-            "spec": {"nodeName": "node-1", "containers": [{"name": "compositor"}]},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "compositor", "image": "compositor:1", "args": ["x"]}]},
             "status": {"phase": "Running"},
         }))
         .unwrap();
         let kept = pod.keep().unwrap();
         assert_eq!((kept.metadata.managed_fields, kept.metadata.labels.is_some()), (None, true));
         let spec = kept.spec.unwrap();
-        assert_eq!((spec.node_name.as_deref(), spec.containers.len()), (Some("node-1"), 0));
+        assert_eq!((spec.node_name.as_deref(), spec.containers[0].args.as_ref()), (Some("node-1"), None));
+        assert_eq!(spec.containers[0].image.as_deref(), Some("compositor:1"));
         assert_eq!(kept.status.unwrap().phase.as_deref(), Some("Running"));
     }
 

@@ -9,6 +9,7 @@ use crate::lifecycle::observed::{Observed, Seen};
 use crate::lifecycle::witnesses::Witnesses;
 use crate::providers::mux::LiveStreamStatus;
 use crate::service::desired::{self, broadcast_under_way, session};
+use crate::service::pod;
 use crate::service::stream_key::{KeptKey, fingerprint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use memorialstream_compositor_protocol::{RtmpDestination, SenderState};
@@ -261,8 +262,11 @@ impl Pass<'_> {
         }
         let answered = match self.via() {
             Via::LiveKit => self.observed.egresses.known().is_some(),
-            // One that does not answer may send.
-            Via::Compositor => !matches!(self.observed.compositor, Some(Err(_))),
+            // One that does not answer, or cannot be asked, may send.
+            Via::Compositor => match &self.observed.compositor {
+                Some(answer) => answer.is_ok(),
+                None => pod::in_use(&self.observed.pods).is_none(),
+            },
         };
         let stopped = running.is_empty() && !own && !doubt && answered;
         // Where LiveKit does not even answer, Mux is told the sooner to refuse what it sends.

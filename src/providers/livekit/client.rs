@@ -126,7 +126,7 @@ impl LiveKitClient {
                 next => request.page_token = next,
             }
         }
-        Err(Failure::NotLiveKit)
+        Err(Failure::NotLiveKit(200))
     }
 }
 

@@ -10,7 +10,7 @@ use livekit_api::services::ServerErrorCode;
 pub(super) fn classify(operation: &'static str, repeat: Repeat, failure: &Failure) -> ProviderError {
     match failure {
         Failure::Refused(refusal) => refused(operation, repeat, refusal),
-        Failure::NotLiveKit => not_livekit(operation, repeat),
+        Failure::NotLiveKit(status) => not_livekit(operation, repeat, *status),
         Failure::Interrupted(interruption) => {
             transport::failed(Provider::LiveKit, operation, repeat, interruption)
         }
@@ -24,15 +24,27 @@ pub(super) fn classify(operation: &'static str, repeat: Repeat, failure: &Failur
 }
 
 /// LiveKit answers a wrong key or secret with plain text, a proxy its own errors with HTML. A proxy that gave up may have
-/// passed a start on.
-fn not_livekit(operation: &'static str, repeat: Repeat) -> ProviderError {
-    let class = match repeat {
-        Repeat::Safe => ErrorClass::Credentials,
-        Repeat::Never => ErrorClass::InDoubt,
+/// passed a start on; one that asks for patience, or LiveKit Cloud, has not.
+fn not_livekit(operation: &'static str, repeat: Repeat, status: u16) -> ProviderError {
+    let new = |class, message: String| ProviderError::new(Provider::LiveKit, operation, class, message);
+    let class = match (status, repeat) {
+        (429, _) => {
+            let limited = ErrorClass::RateLimited { retry_after: None };
+            return new(
+                limited,
+                "LiveKit, or a proxy before it, takes no more requests for now (429)".into(),
+            );
+        }
+        (500.., _) => {
+            let message = format!("a proxy before LiveKit answers {status}: LiveKit may be down; look at it");
+            return new(repeat.doubt(), message);
+        }
+        (401 | 403, _) | (_, Repeat::Safe) => ErrorClass::Credentials,
+        (_, Repeat::Never) => ErrorClass::InDoubt,
     };
     let message = "the answer is not LiveKit's API's: the API key or secret is wrong, or something else answers at its \
                    URL, such as a proxy; check LiveKit's URL, key and secret";
-    ProviderError::new(Provider::LiveKit, operation, class, message)
+    new(class, message.into())
 }
 
 /// An error in Twirp's form. Which code means what: livekit-server `pkg/service`.
@@ -136,7 +148,28 @@ mod tests {
         let failure = Failure::Refused(refusal);
         assert!(is(&failure, "not_found"));
         assert!(!is(&failure, "unavailable"));
-        assert!(!is(&Failure::NotLiveKit, "not_found"));
+        assert!(!is(&Failure::NotLiveKit(404), "not_found"));
+    }
+
+    #[test]
+    fn what_is_not_twirp_is_told_by_its_status() {
+        let class = |repeat, status| classify("test", repeat, &Failure::NotLiveKit(status)).class;
+        let limited = ErrorClass::RateLimited { retry_after: None };
+        let table = [
+            (429, limited, limited),
+            (401, ErrorClass::Credentials, ErrorClass::Credentials),
+            (403, ErrorClass::Credentials, ErrorClass::Credentials),
+            (404, ErrorClass::Credentials, ErrorClass::InDoubt),
+            (200, ErrorClass::Credentials, ErrorClass::InDoubt),
+            (502, ErrorClass::Transient, ErrorClass::InDoubt),
+        ];
+        for (status, safe, never) in table {
+            assert_eq!(
+                (class(Repeat::Safe, status), class(Repeat::Never, status)),
+                (safe, never),
+                "{status}"
+            );
+        }
     }
 
     #[test]

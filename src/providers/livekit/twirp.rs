@@ -30,8 +30,9 @@ pub(super) struct Twirp {
 pub(super) enum Failure {
     /// LiveKit says so.
     Refused(ServerErrorCode),
-    /// Something else than LiveKit answered, or LiveKit before it looked at the call: a wrong key or secret.
-    NotLiveKit,
+    /// Something else than LiveKit answered, with this status, or LiveKit before it looked at the call: a wrong key or
+    /// secret.
+    NotLiveKit(u16),
     /// No answer, or none that is complete.
     Interrupted(Interruption),
     /// The call cannot be signed.
@@ -85,12 +86,13 @@ impl Twirp {
             .timeout(timeout)
             .send();
         let mut response = sent.await.map_err(interrupted)?;
-        let accepted = response.status() == reqwest::StatusCode::OK;
+        let status = response.status();
         let body = bounded_body(&mut response).await.map_err(Failure::Interrupted)?;
-        if accepted {
-            return A::decode(body.as_slice()).map_err(|_| Failure::NotLiveKit);
+        let not_livekit = Failure::NotLiveKit(status.as_u16());
+        if status == reqwest::StatusCode::OK {
+            return A::decode(body.as_slice()).map_err(|_| not_livekit);
         }
-        Err(serde_json::from_slice(&body).map_or(Failure::NotLiveKit, Failure::Refused))
+        Err(serde_json::from_slice(&body).map_or(not_livekit, Failure::Refused))
     }
 }
 
@@ -167,14 +169,14 @@ mod tests {
         assert!(matches!(answer, Err(Failure::Refused(refusal)) if refusal.code == "not_found"));
         for (status, body) in [("401 Unauthorized", "invalid token"), ("200 OK", "<html>")] {
             let (answer, _) = answered(http(status, body.as_bytes()), b"").await;
-            assert!(matches!(answer, Err(Failure::NotLiveKit)), "{status}: {answer:?}");
+            assert!(matches!(answer, Err(Failure::NotLiveKit(_))), "{status}: {answer:?}");
         }
     }
 
     #[tokio::test]
     async fn a_redirection_is_not_followed_and_an_endless_answer_is_not_read_to_its_end() {
         let moved = b"HTTP/1.1 307 Moved\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-        assert!(matches!(answered(moved.to_vec(), b"").await.0, Err(Failure::NotLiveKit)));
+        assert!(matches!(answered(moved.to_vec(), b"").await.0, Err(Failure::NotLiveKit(_))));
         let (answer, _) = answered(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), &[b'x'; 65_536]).await;
         assert!(matches!(answer, Err(Failure::Interrupted(Interruption::TooLong { .. }))), "{answer:?}");
     }

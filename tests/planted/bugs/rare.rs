@@ -177,6 +177,24 @@ pub const ALL: &[Bug] = &[
         seen_as: "a sender that is connected goes on",
     },
     Bug {
+        name: "what is said and taken away during a pass is not heard",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "context.heard.words(object)",
+            "said::said(before.said.clone(), &object.spec)",
+        )],
+        caught_by: Check::Test("rarities::a_word_that_a_tool_takes_away_during_a_pass_is_heard"),
+        seen_as: "Ended",
+    },
+    Bug {
+        name: "a session is ended that nobody wanted ended",
+        finding: None,
+        places: &[("src/lifecycle/plan/stream.rs", "stream.test && under_way", "under_way")],
+        caught_by: Check::Test("random::random_schedules_break_nothing"),
+        seen_as: "EndedForNothing",
+    },
+    Bug {
         name: "a stream that was never on air is not believed to be",
         finding: None,
         places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
