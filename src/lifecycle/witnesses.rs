@@ -120,7 +120,9 @@ fn sender(status: &MemorialStreamStatus, via: Via, observed: &Observed) -> Testi
                 against("the egress is not connected to Mux")
             } else if has_left(egress, observed) {
                 against("the worker of the egress is gone")
-            } else if worker_misses(egress, observed) >= MISSES_OF_THE_DEAD {
+            } else if worker_misses(egress, observed) >= MISSES_OF_THE_DEAD
+                && !sends_all_the_same(egress, observed)
+            {
                 Testimony::Unsure("the worker of the egress does not answer".into())
             } else {
                 Testimony::For
@@ -139,6 +141,19 @@ pub const MISSES_OF_THE_DEAD: u32 = 2;
 
 /// How many, until it is replaced on that word where no player sees anything arrive.
 pub const MISSES_BEYOND_DOUBT: u32 = 4;
+
+/// How many, until who is listed in the room is no dead worker's shadow any more: each takes 3 s.
+const MISSES_BEYOND_A_SHADOW: u32 = 10;
+
+/// A worker's service may die while its handler, a process of its own, goes on: nobody answers for it, and mourners see
+/// Program. Its place in the room outlasts a dead one's, and what it sends arrives.
+fn sends_all_the_same(egress: &Egress, observed: &Observed) -> bool {
+    worker_misses(egress, observed) >= MISSES_BEYOND_A_SHADOW
+        && observed.participants.known().is_some()
+        && !has_left(egress, observed)
+        && viewer(observed) == Testimony::For
+        && mux(observed) == Testimony::For
+}
 
 /// The worker of an egress that is said to run does not answer, or is not in the room any more. A healthy one answers
 /// within 0.02 s (docs/livekit-facts.md).

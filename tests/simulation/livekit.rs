@@ -73,6 +73,8 @@ pub struct LiveKitServer {
     pub too_old: bool,
     /// Egresses that start never get any further.
     pub stalls: bool,
+    /// Services of workers died and left their handlers: what these run goes on, and nobody answers for it.
+    pub orphaned: bool,
 }
 
 impl LiveKitServer {
@@ -87,6 +89,7 @@ impl LiveKitServer {
             slow_until: 0,
             too_old: false,
             stalls: false,
+            orphaned: false,
         }
     }
 }

@@ -279,7 +279,8 @@ impl LiveKitApi for Project {
         let answers = self
             .call((Site::AskWorker, "ask_worker", false), WORKER_TIMEOUT, |land, url| {
                 land.coverage.action("AskWorker");
-                Ok(land.livekit[url].egresses.get(id).is_some_and(EgressRecord::runs))
+                let server = &land.livekit[url];
+                Ok(!server.orphaned && server.egresses.get(id).is_some_and(EgressRecord::runs))
             })
             .await?;
         if !answers {
@@ -292,9 +293,11 @@ impl LiveKitApi for Project {
         // Nobody answers for a dead worker, nor for one that waits for its participant: docs/livekit-facts.md.
         let silence = {
             let land = self.process.universe.land();
-            let record = land.livekit.get(&self.credentials.url).and_then(|server| server.egresses.get(id));
+            let server = land.livekit.get(&self.credentials.url);
+            let orphaned = server.is_some_and(|server| server.orphaned);
+            let record = server.and_then(|server| server.egresses.get(id));
             match record.filter(|record| !is_over(record)) {
-                Some(record) if !record.runs() => 3,
+                Some(record) if !record.runs() || orphaned => 3,
                 Some(record) if record.status == EgressStatus::Starting => 15,
                 _ => 0,
             }
@@ -303,14 +306,13 @@ impl LiveKitApi for Project {
         self.call((Site::StopEgress, "stop_egress", false), EGRESS_TIMEOUT, |land, url| {
             land.coverage.action("StopEgress");
             land.egress_is_stopped(url, id);
-            let Some(record) = land.livekit.get_mut(url).and_then(|server| server.egresses.get_mut(id))
-            else {
-                return Ok(());
-            };
+            let Some(server) = land.livekit.get_mut(url) else { return Ok(()) };
+            let orphaned = server.orphaned;
+            let Some(record) = server.egresses.get_mut(id) else { return Ok(()) };
             if is_over(record) {
                 return Ok(());
             }
-            if !record.runs() || record.status == EgressStatus::Starting {
+            if orphaned || !record.runs() || record.status == EgressStatus::Starting {
                 return Err(error(
                     "stop_egress",
                     ErrorClass::Transient,

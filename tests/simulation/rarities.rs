@@ -308,3 +308,31 @@ fn a_word_that_a_tool_takes_away_during_a_pass_is_heard() {
         stage
     }));
 }
+
+/// Nobody answers for the egress any more, and its handler goes on: mourners see Program, and an end still ends it.
+#[test]
+fn a_handler_that_outlives_its_worker_is_on_air_and_is_ended() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::LiveKit).await;
+        stage.land().livekit.get_mut(LIVEKIT).unwrap().orphaned = true;
+        stage.pass_time(15_000).await;
+        assert_eq!(on_air(&mut stage.land()).0, "Unknown", "it may be dead");
+        stage.pass_time(60_000).await;
+        assert_eq!(on_air(&mut stage.land()).0, "True");
+        assert_eq!(stage.land().coverage.actions["StartEgress"], 1, "nobody takes it off air");
+        stage.land().ask(JANE, State::Ended);
+        stage.reaches(State::Ended, 120_000).await.expect("Ended");
+        stage
+    }));
+}
+
+/// Whatever is done about it, the session goes on.
+#[test]
+fn a_stream_that_somebody_disables_ends_no_session() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::Compositor).await;
+        stage.land().somebody_disables_the_stream(JANE);
+        stage.pass_time(30_000).await;
+        stage
+    }));
+}

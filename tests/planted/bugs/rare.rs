@@ -191,8 +191,15 @@ pub const ALL: &[Bug] = &[
         name: "a session is ended that nobody wanted ended",
         finding: None,
         places: &[("src/lifecycle/plan/stream.rs", "stream.test && under_way", "under_way")],
-        caught_by: Check::Test("random::random_schedules_break_nothing"),
+        caught_by: Check::Test("rarities::a_stream_that_somebody_disables_ends_no_session"),
         seen_as: "EndedForNothing",
+    },
+    Bug {
+        name: "an egress for which nobody answers is doubted for ever",
+        finding: None,
+        places: &[("src/lifecycle/witnesses.rs", "!sends_all_the_same(egress, observed)", "true")],
+        caught_by: Check::Test("rarities::a_handler_that_outlives_its_worker_is_on_air_and_is_ended"),
+        seen_as: "Unknown",
     },
     Bug {
         name: "a stream that was never on air is not believed to be",
