@@ -1,10 +1,13 @@
-//! Speaks to compositor pods over HTTP.
+//! Speaks to compositor pods over HTTP. They decode what strangers' cameras send, and are trusted no further than they must:
+//! no redirections, and no answer without a bound.
 
+use crate::providers::{Interruption, bounded_body};
 use crate::world::{Compositor, CompositorError, PodEndpoint};
 use async_trait::async_trait;
 use memorialstream_compositor_protocol::{
-    CONTROL_PORT, CompositorStatus, ControlDocument, ProgramApplied, Refusal, SenderRequest, SenderStatus,
+    CONTROL_PORT, CompositorStatus, ControlDocument, ProgramApplied, SenderRequest, SenderStatus,
 };
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,11 +17,14 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// A sender that stops tells the ingest so before it answers; one that hangs takes up to 7 s to be given up.
 const SENDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes. The status of nine cameras has some 3,000, and what went wrong is told in a few lines.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// The client.
 #[derive(Clone, Debug)]
 pub struct CompositorClient {
     http: Client,
+    port: u16,
 }
 
 impl CompositorClient {
@@ -28,8 +34,8 @@ impl CompositorClient {
     /// The HTTP client cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
         // Pods are reached by address inside the cluster: a proxy of the environment must not see the documents.
-        let http = Client::builder().no_proxy().build()?;
-        Ok(Self { http })
+        let http = Client::builder().no_proxy().redirect(Policy::none()).build()?;
+        Ok(Self { http, port: CONTROL_PORT })
     }
 
     async fn call<B: Serialize + Sync, A: DeserializeOwned>(
@@ -43,34 +49,42 @@ impl CompositorClient {
         let host = if pod.ip.contains(':') { format!("[{}]", pod.ip) } else { pod.ip.clone() };
         let request = self
             .http
-            .request(method, format!("http://{host}:{CONTROL_PORT}{path}"))
+            .request(method, format!("http://{host}:{}{path}", self.port))
             .bearer_auth(pod.bearer_token.reveal())
             .timeout(timeout);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
-        let response = request.send().await.map_err(unreachable)?;
-        match response.status() {
-            status if status.is_success() => response.json().await.map_err(unreachable),
-            StatusCode::UNAUTHORIZED => Err(CompositorError::Unauthorized),
-            status => match response.json::<Refusal>().await {
-                Ok(refusal) => Err(CompositorError::Refused(refusal)),
-                Err(_) => Err(CompositorError::Unreachable(format!("{path} answered {status}"))),
-            },
+        let mut response = request.send().await.map_err(|error| interrupted(&Interruption::from(&error)))?;
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(CompositorError::Unauthorized);
         }
+        if status.is_redirection() {
+            return Err(CompositorError::Unreachable(format!(
+                "{path} answered {status}, and no redirection is followed: what runs there is no compositor; check the \
+                 compositor's image, then delete the pod"
+            )));
+        }
+        let body = bounded_body(&mut response, LONGEST_ANSWER).await.map_err(|cause| interrupted(&cause))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|_| CompositorError::Unreachable("an answer that cannot be read".into()));
+        }
+        Err(serde_json::from_slice(&body).map_or_else(
+            |_| CompositorError::Unreachable(format!("{path} answered {status}")),
+            CompositorError::Refused,
+        ))
     }
 }
 
-fn unreachable(error: reqwest::Error) -> CompositorError {
-    let what = if error.is_timeout() {
-        "no answer in time"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_decode() {
-        "an answer that cannot be read"
-    } else {
-        "the connection broke"
+fn interrupted(interruption: &Interruption) -> CompositorError {
+    let what = match interruption {
+        Interruption::TimedOut { .. } => "no answer in time",
+        Interruption::NotReached { .. } => "cannot connect",
+        Interruption::TooLong { .. } => "an answer that is longer than any of a compositor's",
+        Interruption::Address { .. } | Interruption::BrokeOff { .. } => "the connection broke",
     };
     CompositorError::Unreachable(what.to_owned())
 }
@@ -95,5 +109,92 @@ impl Compositor for CompositorClient {
         request: &SenderRequest,
     ) -> Result<SenderStatus, CompositorError> {
         self.call(pod, Method::PUT, "/v1/sender", Some(request), SENDER_TIMEOUT).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::Secret;
+    use memorialstream_compositor_protocol::{Shown, Source, SourceState};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// What comes of asking a pod that answers so, and then goes on with `endless` as long as it is read.
+    async fn status(answer: String, endless: &'static [u8]) -> Result<CompositorStatus, CompositorError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(connection.read_u8().await.unwrap());
+            }
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            while !endless.is_empty() && connection.write_all(endless).await.is_ok() {}
+        });
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let client = CompositorClient { port, ..CompositorClient::new().unwrap() };
+        let pod = PodEndpoint { ip: "127.0.0.1".into(), bearer_token: Secret::new("bearer") };
+        let status =
+            client.call::<(), _>(&pod, Method::GET, "/v1/status", None, Duration::from_secs(60)).await;
+        server.await.unwrap();
+        status
+    }
+
+    fn http(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    fn unreachable(answered: Result<CompositorStatus, CompositorError>) -> String {
+        let Err(CompositorError::Unreachable(why)) = answered else { panic!("{answered:?}") };
+        why
+    }
+
+    #[tokio::test]
+    async fn a_pod_sends_nobody_elsewhere() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = elsewhere.local_addr().unwrap();
+        let moved =
+            format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{to}/\r\ncontent-length: 0\r\n\r\n");
+        let why = unreachable(status(moved, b"").await);
+        assert!(
+            why.contains("/v1/status answered 307") && why.contains("no redirection is followed"),
+            "{why}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_not_read_to_its_end() {
+        for head in ["200 OK", "422 Unprocessable Entity"] {
+            let why = unreachable(status(format!("HTTP/1.1 {head}\r\n\r\n"), &[b' '; 4_096]).await);
+            assert!(why.contains("longer than any of a compositor's"), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_longest_honest_status_is_read_and_so_is_a_refusal() {
+        let names: Vec<String> = (0..9).map(|number| format!("{number}{}", "x".repeat(62))).collect();
+        let source = |name: &String| Source {
+            name: name.clone(),
+            state: SourceState::Stalled,
+            input_age_milliseconds: Some(u64::MAX),
+            has_audio: true,
+        };
+        let honest = CompositorStatus {
+            boot_error: Some("x".repeat(4_096)),
+            sources: names.iter().map(source).collect(),
+            shown: Shown { sources: names, slate: None },
+            ..CompositorStatus::default()
+        };
+        let body = serde_json::to_string(&honest).unwrap();
+        assert!(body.len() < LONGEST_ANSWER / 4, "{}", body.len());
+        assert_eq!(status(http("200 OK", &body), b"").await, Ok(honest));
+        let refusal = r#"{"reason":"TooManySources","message":"Single shows 1"}"#;
+        let refused = status(http("422 Unprocessable Entity", refusal), b"").await.unwrap_err();
+        assert_eq!(refused.to_string(), "Single shows 1");
+        assert_eq!(status(http("401 Unauthorized", ""), b"").await, Err(CompositorError::Unauthorized));
+        assert!(unreachable(status(http("200 OK", "<html>"), b"").await).contains("cannot be read"));
+        assert!(unreachable(status(http("500 Oops", "<html>"), b"").await).contains("answered 500"));
     }
 }

@@ -1,5 +1,6 @@
 //! What mourners see, over HTTP.
 
+use crate::providers::{Interruption, bounded_body, http_client};
 use crate::world::{Playlist, Viewer, ViewerError};
 use async_trait::async_trait;
 use reqwest::{Client, Url};
@@ -27,7 +28,7 @@ impl HttpViewer {
     /// # Errors
     /// The HTTP client cannot be set up.
     pub fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { client: crate::providers::http_client()?, media: Mutex::default() })
+        Ok(Self { client: http_client()?, media: Mutex::default() })
     }
 
     fn media(&self) -> MutexGuard<'_, HashMap<String, Url>> {
@@ -35,23 +36,22 @@ impl HttpViewer {
     }
 
     async fn read(&self, url: Url) -> Result<String, ViewerError> {
-        let unknown = |error: reqwest::Error| {
-            let why = if error.is_timeout() { "no answer in time" } else { "the connection failed" };
+        let unknown = |interruption| {
+            let why = match interruption {
+                Interruption::TimedOut { .. } => "no answer in time",
+                Interruption::TooLong { .. } => "it sends more than a playlist",
+                _ => "the connection failed",
+            };
             ViewerError::Unknown(why.into())
         };
-        let mut answer = self.client.get(url).timeout(TIMEOUT).send().await.map_err(unknown)?;
+        let sent = self.client.get(url).timeout(TIMEOUT).send().await;
+        let mut answer = sent.map_err(|error| unknown(Interruption::from(&error)))?;
         match answer.status().as_u16() {
             200..300 => {}
             status @ 400..500 if status != 429 => return Err(ViewerError::Refused(status)),
             status => return Err(ViewerError::Unknown(format!("it answers {status}"))),
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unknown)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LONGEST {
-                return Err(ViewerError::Unknown("it sends more than a playlist".into()));
-            }
-        }
+        let body = bounded_body(&mut answer, LONGEST).await.map_err(unknown)?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 }

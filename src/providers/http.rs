@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes. A page of 100 live streams of Mux's has some 150,000.
-const LONGEST_BODY: usize = 8 * 1024 * 1024;
+pub(super) const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
 /// Speaks TLS with rustls on ring and Mozilla's roots: it needs no certificates in the image.
 ///
@@ -30,11 +30,11 @@ pub fn http_client() -> Result<Client, Box<dyn std::error::Error + Send + Sync>>
     Ok(client)
 }
 
-/// The body, unless it is longer than any of the providers': it must not fill our memory.
-pub(super) async fn bounded_body(response: &mut Response) -> Result<Vec<u8>, Interruption> {
+/// The body, unless it is longer than any that is to be expected: it must not fill our memory.
+pub(crate) async fn bounded_body(response: &mut Response, longest: usize) -> Result<Vec<u8>, Interruption> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Interruption::from(&error))? {
-        if body.len() + chunk.len() > LONGEST_BODY {
+        if body.len() + chunk.len() > longest {
             return Err(Interruption::TooLong { host: response.url().host_str().map(str::to_owned) });
         }
         body.extend_from_slice(&chunk);

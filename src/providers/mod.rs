@@ -9,6 +9,7 @@ mod transport;
 
 pub(crate) use error::one_line;
 pub use error::{Cause, ErrorClass, Provider, ProviderError, Result};
+pub(crate) use http::bounded_body;
 pub use http::http_client;
 pub use memorialstream_compositor_protocol::Secret;
 pub use transport::Interruption;

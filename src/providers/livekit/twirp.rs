@@ -4,7 +4,7 @@
 //! Source: twitchtv.github.io/twirp/docs/spec_v7.html; paths and grants as in livekit-api 0.10, `services`.
 
 use super::credentials::LiveKitCredentials;
-use crate::providers::http::{bounded_body, http_client};
+use crate::providers::http::{LONGEST_BODY, bounded_body, http_client};
 use crate::providers::{ErrorClass, Interruption, Provider, ProviderError, Result, Secret};
 use livekit_api::access_token::{AccessToken, AccessTokenError, VideoGrants};
 use livekit_api::services::ServerErrorCode;
@@ -87,7 +87,7 @@ impl Twirp {
             .send();
         let mut response = sent.await.map_err(interrupted)?;
         let status = response.status();
-        let body = bounded_body(&mut response).await.map_err(Failure::Interrupted)?;
+        let body = bounded_body(&mut response, LONGEST_BODY).await.map_err(Failure::Interrupted)?;
         let not_livekit = Failure::NotLiveKit(status.as_u16());
         if status == reqwest::StatusCode::OK {
             return A::decode(body.as_slice()).map_err(|_| not_livekit);

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, retry_after};
 use super::credentials::MuxCredentials;
-use crate::providers::http::{bounded_body, http_client};
+use crate::providers::http::{LONGEST_BODY, bounded_body, http_client};
 use crate::providers::{ErrorClass, Interruption, Provider, ProviderError};
 use async_trait::async_trait;
 use reqwest::{Client, Method, Url};
@@ -72,7 +72,7 @@ impl Transport for HttpTransport {
         let request_id = header("x-request-id").map(str::to_owned);
         let remaining = header("x-ratelimit-remaining").and_then(|value| value.trim().parse().ok());
         let status = response.status().as_u16();
-        let body = bounded_body(&mut response).await?;
+        let body = bounded_body(&mut response, LONGEST_BODY).await?;
         Ok(Answer { status, retry_after, remaining, request_id, body })
     }
 }
