@@ -1,11 +1,11 @@
-//! Speaks to compositor pods over HTTP. They decode what strangers' cameras send, and are trusted no further than they must:
-//! no redirections, and no answer without a bound.
+//! Speaks to compositor pods over HTTP. They decode what strangers' cameras send, and are trusted no further than must be:
+//! no redirections, no answer without a bound, and no text that does not fit a status.
 
-use crate::providers::{Interruption, bounded_body};
+use crate::providers::{Interruption, bounded_body, one_line};
 use crate::world::{Compositor, CompositorError, PodEndpoint};
 use async_trait::async_trait;
 use memorialstream_compositor_protocol::{
-    CONTROL_PORT, CompositorStatus, ControlDocument, ProgramApplied, SenderRequest, SenderStatus,
+    CONTROL_PORT, CompositorStatus, ControlDocument, ProgramApplied, Refusal, SenderRequest, SenderStatus,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
@@ -38,7 +38,7 @@ impl CompositorClient {
         Ok(Self { http, port: CONTROL_PORT })
     }
 
-    async fn call<B: Serialize + Sync, A: DeserializeOwned>(
+    async fn call<B: Serialize + Sync, A: Answer>(
         &self,
         pod: &PodEndpoint,
         method: Method,
@@ -69,14 +69,52 @@ impl CompositorClient {
         }
         let body = bounded_body(&mut response, LONGEST_ANSWER).await.map_err(|cause| interrupted(&cause))?;
         if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|_| CompositorError::Unreachable("an answer that cannot be read".into()));
+            return read(&body)
+                .ok_or_else(|| CompositorError::Unreachable("an answer that cannot be read".into()));
         }
-        Err(serde_json::from_slice(&body).map_or_else(
-            |_| CompositorError::Unreachable(format!("{path} answered {status}")),
+        Err(read(&body).map_or_else(
+            || CompositorError::Unreachable(format!("{path} answered {status}")),
             CompositorError::Refused,
         ))
     }
+}
+
+/// What a pod answers.
+trait Answer: DeserializeOwned {
+    /// What it says in words of its own: they reach conditions and Events.
+    fn words(&mut self) -> impl Iterator<Item = &mut String>;
+}
+
+impl Answer for CompositorStatus {
+    fn words(&mut self) -> impl Iterator<Item = &mut String> {
+        [&mut self.boot_error, &mut self.publisher.error, &mut self.sender.error].into_iter().flatten()
+    }
+}
+
+impl Answer for ProgramApplied {
+    fn words(&mut self) -> impl Iterator<Item = &mut String> {
+        self.unknown_fields.iter_mut()
+    }
+}
+
+impl Answer for SenderStatus {
+    fn words(&mut self) -> impl Iterator<Item = &mut String> {
+        self.error.iter_mut()
+    }
+}
+
+impl Answer for Refusal {
+    fn words(&mut self) -> impl Iterator<Item = &mut String> {
+        std::iter::once(&mut self.message)
+    }
+}
+
+fn read<A: Answer>(body: &[u8]) -> Option<A> {
+    let mut answer: A = serde_json::from_slice(body).ok()?;
+    for words in answer.words() {
+        *words = one_line(words);
+    }
+    Some(answer)
 }
 
 fn interrupted(interruption: &Interruption) -> CompositorError {
@@ -116,7 +154,7 @@ impl Compositor for CompositorClient {
 mod tests {
     use super::*;
     use crate::providers::Secret;
-    use memorialstream_compositor_protocol::{Shown, Source, SourceState};
+    use memorialstream_compositor_protocol::{RefusalReason, Shown, Source, SourceState};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -173,6 +211,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_pod_says_in_its_own_words_is_one_bounded_line() {
+        let long = format!("first\nsecond{}", "x".repeat(10_000));
+        let mut said = CompositorStatus { boot_error: Some(long.clone()), ..CompositorStatus::default() };
+        (said.publisher.error, said.sender.error) = (Some(long.clone()), Some(long.clone()));
+        let said = status(http("200 OK", &serde_json::to_string(&said).unwrap()), b"").await.unwrap();
+        let refusal = Refusal { reason: RefusalReason::Malformed, message: long };
+        let refusal = http("400 Bad Request", &serde_json::to_string(&refusal).unwrap());
+        let refused = status(refusal, b"").await.unwrap_err().to_string();
+        let words = [said.boot_error, said.publisher.error, said.sender.error, Some(refused)];
+        for words in words.map(Option::unwrap) {
+            assert!(words.starts_with("first second") && words.chars().count() == 500, "{words}");
+        }
+    }
+
+    #[tokio::test]
     async fn the_longest_honest_status_is_read_and_so_is_a_refusal() {
         let names: Vec<String> = (0..9).map(|number| format!("{number}{}", "x".repeat(62))).collect();
         let source = |name: &String| Source {
@@ -182,7 +235,7 @@ mod tests {
             has_audio: true,
         };
         let honest = CompositorStatus {
-            boot_error: Some("x".repeat(4_096)),
+            boot_error: Some("x".repeat(500)),
             sources: names.iter().map(source).collect(),
             shown: Shown { sources: names, slate: None },
             ..CompositorStatus::default()

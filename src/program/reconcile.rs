@@ -364,5 +364,17 @@ fn has(memory: &Memory, pod: &str, document: &ControlDocument, status: &Composit
 
 /// The revision with which `document` comes after what the pod has.
 fn next_revision(document: &ControlDocument, has: DocumentKey) -> u64 {
-    if has.generation == document.generation { has.revision + 1 } else { 0 }
+    if has.generation == document.generation { has.revision.saturating_add(1) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_revision_that_a_pod_claims_to_have_is_too_high() {
+        let document = ControlDocument { generation: 7, ..ControlDocument::default() };
+        let next = |generation, revision| next_revision(&document, DocumentKey { generation, revision });
+        assert_eq!((next(7, 3), next(6, 3), next(7, u64::MAX)), (4, 0, u64::MAX));
+    }
 }

@@ -57,6 +57,7 @@ pub(super) fn applied(
 ) -> Said {
     let before = object.status.as_ref().and_then(|status| status.program.clone()).unwrap_or_default();
     let session = session(&object.spec);
+    let shown = &as_declared(object, shown);
     let was_shown = camera_was_shown || !shown.sources.is_empty();
     let program = ProgramStatus {
         observed_generation: take.generation.or(before.observed_generation),
@@ -83,6 +84,17 @@ pub(super) fn applied(
     Said { program: Some(program), statement }
 }
 
+/// What a pod says that it shows, as far as it can be: cameras that are declared, each once.
+fn as_declared(object: &MemorialStream, shown: &Shown) -> Shown {
+    let mut sources = Vec::new();
+    for name in &shown.sources {
+        if object.spec.cameras.iter().any(|camera| camera.name == *name) && !sources.contains(name) {
+            sources.push(name.clone());
+        }
+    }
+    Shown { sources, slate: shown.slate }
+}
+
 /// What is to be said when the pod does not have the document; what Program showed last stands.
 pub(super) fn refused(object: &MemorialStream, reason: Reason, message: String) -> Said {
     let program = object.status.as_ref().and_then(|status| status.program.clone());
@@ -98,5 +110,38 @@ pub(super) fn reason(refusal: RefusalReason) -> Reason {
         RefusalReason::TooManySources => Reason::TooManySources,
         RefusalReason::Malformed => Reason::Malformed,
         RefusalReason::PipelineNotRunning => Reason::PipelineNotRunning,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::MemorialStreamSpec;
+    use crate::api::spec::{Camera, Program};
+    use crate::service::desired::desired;
+
+    #[test]
+    fn program_shows_declared_cameras_only_and_each_once() {
+        let camera = |name: &str| Camera { name: name.into(), display_name: None };
+        let program = Program { sources: Some(vec!["wide".into()]), ..Program::default() };
+        let spec = MemorialStreamSpec {
+            cameras: vec![camera("lectern"), camera("wide")],
+            program: Some(program),
+            ..MemorialStreamSpec::default()
+        };
+        let object = MemorialStream::new("jane", spec);
+        let desired = desired(&object, Timestamp::UNIX_EPOCH);
+        let claims = |names: &[&str]| {
+            let sources = names.iter().map(|name| (*name).to_owned()).collect();
+            let said = applied(&object, &desired, &Shown { sources, slate: None }, false, &Take::default());
+            (said.program.unwrap(), said.statement)
+        };
+        let long = "x".repeat(10_000);
+        let (program, statement) = claims(&["wide", &long, "wide"]);
+        assert_eq!((program.sources.as_slice(), program.summary.as_str()), (&["wide".into()][..], "wide"));
+        assert_eq!(statement.reason, Reason::Applied);
+        let (program, statement) = claims(&[&long]);
+        assert_eq!((program.sources.len(), program.camera_shown_in_session), (0, None));
+        assert_eq!(statement.message, "wide sends no picture: Program shows the slate");
     }
 }

@@ -17,6 +17,7 @@ use crate::providers::ProviderError;
 use crate::service::desired::{Why, ending_soon, how_to_go_on, session};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use memorialstream_compositor_protocol::{CompositorStatus, Source};
 
 /// Status after a plan was made and before its actions.
 pub fn describe(
@@ -135,11 +136,16 @@ impl View<'_> {
         Statement::new(kind, Truth::Unknown, Reason::ProviderNotAnswering, error.message.clone())
     }
 
+    /// The declared cameras as the pod sees them. What it says of others, and what it says twice, counts for nothing: status
+    /// holds each camera once.
+    fn cameras<'b>(&'b self, said: &'b CompositorStatus) -> impl Iterator<Item = &'b Source> {
+        let declared = self.object.spec.cameras.iter();
+        declared.filter_map(|camera| said.sources.iter().find(|source| source.name == camera.name))
+    }
+
     fn sources(&self, before: &[SourceStatus], now: Timestamp) -> Vec<SourceStatus> {
         let Some(Ok(status)) = &self.observed.compositor else { return before.to_vec() };
-        status
-            .sources
-            .iter()
+        self.cameras(status)
             .map(|source| {
                 let state = source.state.as_str().to_owned();
                 let known = before.iter().find(|known| known.name == source.name && known.state == state);

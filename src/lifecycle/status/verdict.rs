@@ -35,9 +35,8 @@ impl View<'_> {
         }
         match &self.observed.compositor {
             Some(Ok(status)) => {
-                let missing: Vec<&str> = status
-                    .sources
-                    .iter()
+                let missing: Vec<&str> = self
+                    .cameras(status)
                     .filter(|source| source.state == SourceState::Absent)
                     .map(|source| source.name.as_str())
                     .collect();

@@ -6,7 +6,7 @@ mod verdict;
 
 use super::*;
 use crate::api::names::PAUSED;
-use crate::api::spec::{LatencyMode, Limits, MuxSettings, Via, Video};
+use crate::api::spec::{Camera, LatencyMode, Limits, MuxSettings, Via, Video};
 use crate::api::status::{CreateIntent, MuxStatus};
 use crate::lifecycle::given::{Given, refusal, silence};
 use crate::lifecycle::in_flight::{StartSeen, WorkerSeen};
@@ -17,7 +17,7 @@ use crate::providers::mux::LiveStreamStatus;
 use crate::service::credentials::{Access, SetAside};
 use crate::service::pod::RecordedPod;
 use crate::world::CompositorError;
-use memorialstream_compositor_protocol::{SenderState, Source, SourceState};
+use memorialstream_compositor_protocol::{SenderState, SourceState};
 use std::time::Duration;
 
 type Change = fn(&mut Given);

@@ -321,3 +321,20 @@ fn a_camera_keeps_its_time_while_its_state_stays() {
     given.seen.compositor = Some(Err(CompositorError::Unauthorized));
     assert_eq!(sources(&given), known("lectern", "Live"), "what was known last");
 }
+
+#[test]
+fn a_pod_speaks_of_declared_cameras_only_and_of_each_once() {
+    let mut given = Given::standby();
+    let camera = |name: &str| Camera { name: name.into(), display_name: None };
+    given.object.spec.cameras = vec![camera("lectern"), camera("wide")];
+    let source = |name: &str| Source {
+        name: name.into(),
+        state: SourceState::Absent,
+        input_age_milliseconds: None,
+        has_audio: false,
+    };
+    given.pod_says().sources = ["wide", &"x".repeat(10_000), "lectern", "wide"].map(source).to_vec();
+    let sources = given.described().compositor.unwrap().sources;
+    assert_eq!(sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>(), ["lectern", "wide"]);
+    assert_eq!(given.says(Kind::ReadyToGoLive).message, "these cameras have not joined: lectern, wide");
+}
