@@ -7,19 +7,42 @@ use reqwest::{Client, Url};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A playlist is a few kilobytes; whoever sends more is no Mux.
 const LONGEST: usize = 256 * 1024;
-/// How many services' media playlists are remembered.
-const MOST_REMEMBERED: usize = 1_000;
+/// A service whose playlist nobody looked at for so long is over, and forgotten.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// A player that reads playlists and no media.
 #[derive(Debug)]
 pub struct HttpViewer {
     client: Client,
-    /// The media playlist that a playback address led to, so that each look is one request.
-    media: Mutex<HashMap<String, Url>>,
+    /// Where each playback address led to, so that a look is one request.
+    leads: Mutex<HashMap<String, Lead>>,
+}
+
+/// The media playlist that a playback address led to.
+#[derive(Clone, Debug)]
+struct Lead {
+    media: Url,
+    newest: String,
+    /// Since when that is the newest part of it.
+    since: Instant,
+    looked_at: Instant,
+    /// It has ended or stands still: the address leads to another one by now, or soon will.
+    over: bool,
+}
+
+impl Lead {
+    /// What is known after a look at `now`. `before`: what was known.
+    fn after(before: Option<&Self>, media: Url, playlist: &Playlist, now: Instant) -> Self {
+        let same = before.filter(|before| before.media == media && before.newest == playlist.newest);
+        let since = same.map_or(now, |before| before.since);
+        let over = playlist.ended || now.duration_since(since) > playlist.patience();
+        Self { media, newest: playlist.newest.clone(), since, looked_at: now, over }
+    }
 }
 
 impl HttpViewer {
@@ -28,11 +51,23 @@ impl HttpViewer {
     /// # Errors
     /// The HTTP client cannot be set up.
     pub fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { client: http_client()?, media: Mutex::default() })
+        Ok(Self { client: http_client()?, leads: Mutex::default() })
     }
 
-    fn media(&self) -> MutexGuard<'_, HashMap<String, Url>> {
-        self.media.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leads(&self) -> MutexGuard<'_, HashMap<String, Lead>> {
+        self.leads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The media playlist there, and what it says of where this playback address leads.
+    async fn look(&self, playback_url: &str, media: Url) -> Result<Playlist, ViewerError> {
+        let playlist = self.read(media.clone()).await.and_then(|text| media_playlist(&text))?;
+        let now = Instant::now();
+        let mut leads = self.leads();
+        let lead = Lead::after(leads.get(playback_url), media, &playlist, now);
+        if leads.insert(playback_url.to_owned(), lead).is_none() {
+            leads.retain(|_, lead| now.duration_since(lead.looked_at) < REMEMBERED);
+        }
+        Ok(playlist)
     }
 
     async fn read(&self, url: Url) -> Result<String, ViewerError> {
@@ -61,12 +96,12 @@ impl Viewer for HttpViewer {
     async fn playlist(&self, playback_url: &str) -> Result<Playlist, ViewerError> {
         let address = Url::parse(playback_url)
             .map_err(|_| ViewerError::Unknown("the playback address is no URL".into()))?;
-        let known = self.media().get(playback_url).cloned();
+        let known = self.leads().get(playback_url).filter(|lead| !lead.over).map(|lead| lead.media.clone());
         if let Some(media) = known {
-            if let Ok(playlist) = self.read(media).await.and_then(|text| media_playlist(&text)) {
+            if let Ok(playlist) = self.look(playback_url, media).await {
                 return Ok(playlist);
             }
-            self.media().remove(playback_url);
+            self.leads().remove(playback_url);
         }
         let text = self.read(address.clone()).await?;
         let Some(variant) = first_variant(&text) else { return media_playlist(&text) };
@@ -75,13 +110,7 @@ impl Viewer for HttpViewer {
             .ok()
             .filter(|media| may_follow(&address, media))
             .ok_or_else(|| ViewerError::Unknown("it leads to another host".into()))?;
-        let playlist = self.read(media.clone()).await.and_then(|text| media_playlist(&text))?;
-        let mut remembered = self.media();
-        if remembered.len() >= MOST_REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(playback_url.to_owned(), media);
-        Ok(playlist)
+        self.look(playback_url, media).await
     }
 }
 
@@ -122,6 +151,7 @@ fn media_playlist(text: &str) -> Result<Playlist, ViewerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     const MEDIA: &str =
         "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:5,\na.ts\n#EXTINF:5,\nb.ts\n";
@@ -156,5 +186,77 @@ mod tests {
             may_follow(&own, &url("http://127.0.0.1:9/P/0.m3u8"))
                 && !may_follow(&own, &url("http://127.0.0.1:8/"))
         );
+    }
+
+    /// What stands at each path, and the paths that were asked for.
+    #[derive(Clone, Default)]
+    struct Site(Arc<Mutex<(HashMap<&'static str, String>, Vec<String>)>>);
+
+    impl Site {
+        async fn start() -> (Self, String) {
+            let site = Self::default();
+            let answers = site.clone();
+            let router = axum::Router::new().fallback(move |url: axum::http::Uri| {
+                let mut site = answers.0.lock().unwrap();
+                site.1.push(url.path().to_owned());
+                std::future::ready(site.0.get(url.path()).cloned().unwrap_or_default())
+            });
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/P.m3u8", listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            (site, url)
+        }
+
+        fn put(&self, path: &'static str, text: impl Into<String>) {
+            self.0.lock().unwrap().0.insert(path, text.into());
+        }
+
+        fn lead_to(&self, media: &str) {
+            self.put("/P.m3u8", format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{media}\n"));
+        }
+
+        fn asked(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap().1)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_playlist_that_is_over_is_looked_for_again_at_the_address() {
+        let (site, url) = Site::start().await;
+        let viewer = HttpViewer::new().unwrap();
+        site.lead_to("first");
+        site.put("/first", MEDIA);
+        site.put("/second", MEDIA.replace("b.ts", "c.ts"));
+        let look = async || (viewer.playlist(&url).await.unwrap().ended, site.asked());
+        assert_eq!(look().await.1, ["/P.m3u8", "/first"]);
+        assert_eq!(look().await, (false, vec!["/first".into()]), "one request");
+        site.put("/first", format!("{MEDIA}#EXT-X-ENDLIST\n"));
+        assert_eq!(look().await, (true, vec!["/first".into()]));
+        assert_eq!(look().await.1, ["/P.m3u8", "/first"], "it may lead elsewhere by now");
+        site.lead_to("second");
+        assert_eq!(look().await, (false, vec!["/P.m3u8".into(), "/second".into()]), "a new recording");
+        assert_eq!(look().await.1, ["/second"]);
+        // It stands still from here on.
+        viewer.leads().get_mut(&url).unwrap().since -= Duration::from_secs(60);
+        assert_eq!(look().await.1, ["/second"]);
+        assert_eq!(look().await.1, ["/P.m3u8", "/second"]);
+        site.put("/second", MEDIA.replace("b.ts", "d.ts"));
+        assert_eq!(look().await.1, ["/P.m3u8", "/second"]);
+        assert_eq!(look().await.1, ["/second"], "it grows again");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_looks_at_any_more_is_forgotten() {
+        let (site, url) = Site::start().await;
+        let viewer = HttpViewer::new().unwrap();
+        site.lead_to("first");
+        site.put("/first", MEDIA);
+        viewer.playlist(&url).await.unwrap();
+        let next = format!("{url}?next");
+        viewer.playlist(&next).await.unwrap();
+        assert_eq!(viewer.leads().len(), 2);
+        viewer.leads().get_mut(&url).unwrap().looked_at -= REMEMBERED;
+        viewer.playlist(&format!("{url}?third")).await.unwrap();
+        assert!(viewer.leads().len() == 2 && !viewer.leads().contains_key(&url));
     }
 }

@@ -21,12 +21,6 @@ pub enum Sight {
     Unknown(String),
 }
 
-/// How long nothing may be added: a player stalls after one and a half target durations (RFC 8216, 6.3.4), and looks
-/// are some seconds apart.
-fn patience(target_duration: Duration) -> Duration {
-    target_duration * 3 / 2 + Duration::from_secs(3)
-}
-
 /// The looks at one object's playlist.
 #[derive(Debug, Default)]
 pub struct Looks(Mutex<Inner>);
@@ -51,7 +45,9 @@ impl Looks {
         match look {
             Err(ViewerError::Refused(status)) => Sight::Refused(status),
             Err(ViewerError::Unknown(why)) => Sight::Unknown(why),
-            Ok(Playlist { newest, target_duration, ended }) => {
+            Ok(playlist) => {
+                let patience = playlist.patience();
+                let Playlist { newest, ended, .. } = playlist;
                 let now = Instant::now();
                 let since = match &inner.newest {
                     Some((before, since)) if *before == newest => *since,
@@ -59,7 +55,7 @@ impl Looks {
                 };
                 inner.newest = Some((newest, since));
                 let still = now.duration_since(since);
-                if ended || still > patience(target_duration) { Sight::Still(still) } else { Sight::Grows }
+                if ended || still > patience { Sight::Still(still) } else { Sight::Grows }
             }
         }
     }

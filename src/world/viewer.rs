@@ -14,6 +14,14 @@ pub struct Playlist {
     pub ended: bool,
 }
 
+impl Playlist {
+    /// How long nothing may be added: a player stalls after one and a half target durations (RFC 8216, 6.3.4), and looks
+    /// are some seconds apart.
+    pub fn patience(&self) -> Duration {
+        self.target_duration * 3 / 2 + Duration::from_secs(3)
+    }
+}
+
 /// Why no playlist was got.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewerError {
