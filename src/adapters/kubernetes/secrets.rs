@@ -55,7 +55,11 @@ impl KubernetesSecrets {
         let text = |bytes: Vec<u8>| Secret::new(String::from_utf8_lossy(&bytes).into_owned());
         let data: SecretData =
             secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, text(value.0))).collect();
-        self.cache().insert(key, (Instant::now(), data.clone()));
+        let now = Instant::now();
+        let mut cache = self.cache();
+        // Nobody asks again for those of services that are gone, and they hold tokens and keys.
+        cache.retain(|_, (at, _)| now.duration_since(*at) < FRESHNESS);
+        cache.insert(key, (now, data.clone()));
         data
     }
 
@@ -205,6 +209,26 @@ mod tests {
         }
         assert!(matches!(refused(&of_a_deployment), KubernetesError::NotOurs(_)));
         assert!(matches!(refused(&KubernetesSecret::default()), KubernetesError::NotOurs(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_long_ago_does_not_stay_in_memory() {
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let secrets = KubernetesSecrets::new(Client::try_from(nowhere).unwrap(), None);
+        let read = |name: &str| secrets.remember(("family".into(), name.into()), ours("uid-1"));
+        let kept = || {
+            let mut names: Vec<_> = secrets.cache().keys().map(|(_, name)| name.clone()).collect();
+            names.sort();
+            names
+        };
+        read("jane");
+        tokio::time::advance(FRESHNESS / 2).await;
+        read("john");
+        assert_eq!(kept(), ["jane", "john"]);
+        tokio::time::advance(FRESHNESS / 2).await;
+        read("mary");
+        assert_eq!(kept(), ["john", "mary"]);
     }
 
     #[test]
