@@ -12,6 +12,7 @@ use super::types::{
 use crate::providers::transport::Repeat;
 use crate::providers::{ErrorClass, Provider, ProviderError, Result};
 use reqwest::Method;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -27,6 +28,14 @@ const PAGE: usize = 100;
 const MOST_PAGES: u32 = 1_000;
 /// Bytes of a whole list.
 const LONGEST_LIST: usize = 64 * 1024 * 1024;
+
+/// What stands in a list. An environment holds other products' things too, and what is new to us there must not hide ours.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Item<T> {
+    Readable(T),
+    Unreadable(Value),
+}
 
 /// A client of one Mux environment. Cheap to clone. It sends each request once and never repeats one.
 ///
@@ -239,7 +248,7 @@ impl MuxClient {
         let mut seen = HashSet::new();
         let mut all = Vec::new();
         let limit = PAGE.to_string();
-        let mut length = 0;
+        let (mut length, mut unreadable) = (0, 0);
         for page in 1..=MOST_PAGES {
             let page = page.to_string();
             let query = [filter, &[("limit", &limit), ("page", &page)]].concat();
@@ -248,12 +257,29 @@ impl MuxClient {
             if length > LONGEST_LIST {
                 break;
             }
-            let items: Vec<T> = answer.data(operation, Repeat::Safe)?;
-            let (before, full) = (all.len(), items.len() >= PAGE);
-            all.extend(items.into_iter().filter(|item| seen.insert(id(item))));
-            if !full || all.len() == before {
-                return Ok(all);
+            let items: Vec<Item<T>> = answer.data(operation, Repeat::Safe)?;
+            let (before, full) = (seen.len(), items.len() >= PAGE);
+            for item in items {
+                match item {
+                    Item::Readable(item) if seen.insert(id(&item)) => all.push(item),
+                    Item::Unreadable(item) if seen.insert(item.to_string()) => unreadable += 1,
+                    Item::Readable(_) | Item::Unreadable(_) => {}
+                }
             }
+            if full && seen.len() > before {
+                continue;
+            }
+            if unreadable > 0 && all.is_empty() {
+                let message = format!(
+                    "none of the {unreadable} things in the list can be read as Mux's; check the base URL and any proxy"
+                );
+                return Err(ProviderError::new(Provider::Mux, operation, ErrorClass::Transient, message));
+            }
+            if unreadable > 0 {
+                // What they hold is not told: it may be a stream key.
+                tracing::debug!(operation, unreadable, "left out of the list, since it cannot be read");
+            }
+            return Ok(all);
         }
         let message = "the list is longer than any of Mux's; check the base URL and any proxy";
         Err(ProviderError::new(Provider::Mux, operation, ErrorClass::Credentials, message))
@@ -346,7 +372,7 @@ mod tests {
         }
     }
 
-    async fn listed(new_ones: bool, padding: usize) -> (Result<usize>, usize) {
+    fn client(transport: Arc<dyn Transport>) -> MuxClient {
         let credentials = MuxCredentials {
             base_url: "http://mux".into(),
             token_id: "id".into(),
@@ -354,8 +380,12 @@ mod tests {
         };
         let rate = Rate { burst: 1e6, per_second: 1e6 };
         let limiter = Arc::new(RateLimiter::new(RateLimits { post: rate, other: rate }));
+        MuxClient::new(credentials, limiter, transport).unwrap()
+    }
+
+    async fn listed(new_ones: bool, padding: usize) -> (Result<usize>, usize) {
         let pages = Arc::new(FullPages { new_ones, padding, asked: AtomicUsize::new(0) });
-        let client = MuxClient::new(credentials, limiter, Arc::clone(&pages) as Arc<dyn Transport>).unwrap();
+        let client = client(Arc::clone(&pages) as Arc<dyn Transport>);
         let listed = client.live_streams().await.map(|streams| streams.len());
         (listed, pages.asked.load(Ordering::SeqCst))
     }
@@ -379,5 +409,34 @@ mod tests {
     #[tokio::test]
     async fn pages_that_bring_nothing_new_end_the_list() {
         assert_eq!(listed(false, 0).await, (Ok(100), 2));
+    }
+
+    /// The given things, a page at a time.
+    struct Pages(Vec<Value>);
+
+    #[async_trait]
+    impl Transport for Pages {
+        async fn exchange(&self, call: Call) -> std::result::Result<Answer, Interruption> {
+            let page = call.url.query_pairs().find(|(name, _)| name == "page").unwrap().1;
+            let page: usize = page.parse().unwrap();
+            let items: Vec<&Value> = self.0.iter().skip((page - 1) * PAGE).take(PAGE).collect();
+            let body = json!({"data": items}).to_string().into_bytes();
+            Ok(Answer { status: 200, body, ..Answer::default() })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_left_out_of_a_list_and_ends_it_nowhere() {
+        let foreign = |number: usize| json!({"id": {"of": number}, "stream_key": "hidden-key"});
+        let ours = json!({"id": "ours", "passthrough": "marker"});
+        // A whole page and a half of things that are new to us, and ours behind them.
+        let mut things: Vec<Value> = (0..3 * PAGE / 2).map(foreign).collect();
+        things.push(ours);
+        let listed = client(Arc::new(Pages(things))).live_streams().await.unwrap();
+        assert_eq!(listed.iter().map(|stream| stream.id.as_str()).collect::<Vec<_>>(), ["ours"]);
+        let error = client(Arc::new(Pages(vec![foreign(0)]))).live_streams().await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Transient);
+        assert!(error.message.contains("can be read") && !error.message.contains("hidden"), "{error}");
+        assert_eq!(client(Arc::new(Pages(Vec::new()))).live_streams().await, Ok(Vec::new()));
     }
 }
