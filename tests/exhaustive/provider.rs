@@ -68,7 +68,7 @@ pub fn live_stream(slot: u8, status: Mux) -> LiveStream {
         playback_ids: vec![PlaybackId { id: format!("playback-{slot}"), policy: "public".into() }],
         passthrough: Some(marker(CLUSTER, UID)),
         latency_mode: LatencyMode::Standard,
-        reconnect_window_seconds: 120,
+        reconnect_window_seconds: Some(120),
         active_asset_id: None,
         recent_asset_ids: Vec::new(),
         test: false,

@@ -16,7 +16,7 @@ async fn a_live_stream_is_made_changed_and_deleted() {
     let stream = stage.client.create_live_stream(&wanted).await.expect("create");
     assert_eq!(stream.status, LiveStreamStatus::Idle);
     assert_eq!(stream.passthrough.as_deref(), Some(wanted.passthrough.as_str()));
-    assert_eq!((stream.latency_mode, stream.reconnect_window_seconds), (LatencyMode::Reduced, 90));
+    assert_eq!((stream.latency_mode, stream.reconnect_window()), (LatencyMode::Reduced, 90));
     assert_eq!(stream.playback_ids.len(), 1);
     assert_eq!(stream.playback_ids[0].policy, "public");
     assert!(!stream.stream_key.reveal().is_empty());
@@ -25,7 +25,7 @@ async fn a_live_stream_is_made_changed_and_deleted() {
     let update =
         LiveStreamUpdate { latency_mode: Some(LatencyMode::Low), reconnect_window_seconds: Some(1_800) };
     let updated = stage.client.update_live_stream(&stream.id, &update).await.expect("update");
-    assert_eq!((updated.latency_mode, updated.reconnect_window_seconds), (LatencyMode::Low, 1_800));
+    assert_eq!((updated.latency_mode, updated.reconnect_window()), (LatencyMode::Low, 1_800));
     assert_eq!(updated.stream_key.reveal(), stream.stream_key.reveal());
 
     stage.client.disable_live_stream(&stream.id).await.expect("disable");

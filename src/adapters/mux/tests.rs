@@ -404,7 +404,7 @@ async fn an_old_list_does_not_bring_back_settings_that_were_changed() {
     let mux = Mux::new(Arc::clone(&small) as Arc<dyn Transport>);
     let window = async |freshness| {
         let listed = mux.active_streams(&token("a1"), freshness).await.unwrap();
-        listed[0].reconnect_window_seconds
+        listed[0].reconnect_window()
     };
     assert_eq!(window(6 * SECOND).await, 60);
     let update = LiveStreamUpdate { reconnect_window_seconds: Some(240), ..LiveStreamUpdate::default() };

@@ -171,7 +171,7 @@ impl Pass<'_> {
         LiveStreamUpdate {
             latency_mode: (idle && stream.latency_mode != desired.latency_mode)
                 .then_some(desired.latency_mode),
-            reconnect_window_seconds: (stream.reconnect_window_seconds != desired.reconnect_window_seconds)
+            reconnect_window_seconds: (stream.reconnect_window() != desired.reconnect_window_seconds)
                 .then_some(desired.reconnect_window_seconds),
         }
     }

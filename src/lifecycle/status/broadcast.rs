@@ -140,7 +140,7 @@ impl View<'_> {
         let lost = find(before, Kind::OnAir)
             .filter(|condition| condition.status == Truth::False.as_str())
             .map_or(now, |condition| condition.last_transition_time.0);
-        let window = SignedDuration::from_secs(i64::from(stream.reconnect_window_seconds));
+        let window = SignedDuration::from_secs(i64::from(stream.reconnect_window()));
         let deadline = lost.checked_add(window).unwrap_or(lost).to_string();
         let deadline = deadline.split('.').next().unwrap_or(&deadline).trim_end_matches('Z');
         format!("{why}; Mux ends the broadcast at {deadline}Z unless the sender is back")

@@ -40,9 +40,9 @@ pub struct LiveStream {
     pub passthrough: Option<String>,
     /// How far viewers are behind.
     pub latency_mode: LatencyMode,
-    /// How long Mux waits for a sender that was cut off before it ends the recording, in seconds.
-    #[serde(rename = "reconnect_window", deserialize_with = "whole_number")]
-    pub reconnect_window_seconds: u32,
+    /// Mux may leave it out: [`LiveStream::reconnect_window`] is what counts.
+    #[serde(default, rename = "reconnect_window", deserialize_with = "whole_number_or_none")]
+    pub reconnect_window_seconds: Option<u32>,
     /// The recording that is under way; set from the sender's connection on, before `Active`.
     #[serde(default)]
     pub active_asset_id: Option<String>,
@@ -58,6 +58,15 @@ pub struct LiveStream {
 }
 
 impl LiveStream {
+    /// How long Mux waits for a sender that was cut off before it ends the recording, in seconds. What is left out is the
+    /// default of the latency mode (mux.com/docs/guides/handle-live-stream-disconnects).
+    pub fn reconnect_window(&self) -> u32 {
+        self.reconnect_window_seconds.unwrap_or(match self.latency_mode {
+            LatencyMode::Standard => 60,
+            LatencyMode::Reduced | LatencyMode::Low | LatencyMode::Other => 0,
+        })
+    }
+
     /// The playback id that anybody can play; a signed one plays for nobody without a token.
     pub fn public_playback_id(&self) -> Option<&PlaybackId> {
         self.playback_ids.iter().find(|playback| playback.policy == "public")
@@ -200,26 +209,37 @@ pub struct Asset {
 }
 
 /// A number that stands as number or as text.
-fn whole_number<'de, D, N>(deserializer: D) -> Result<N, D::Error>
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Spelling {
+    Whole(i64),
+    Broken(f64),
+    Text(String),
+}
+
+impl Spelling {
+    fn whole<N: TryFrom<i64>, E: serde::de::Error>(self) -> Result<N, E> {
+        let number = match self {
+            Self::Whole(number) => Some(number),
+            Self::Broken(number) => Some(number as i64),
+            Self::Text(text) => text.parse().ok(),
+        };
+        number
+            .and_then(|number| N::try_from(number).ok())
+            .ok_or_else(|| E::custom("a whole number was expected"))
+    }
+}
+
+fn whole_number<'de, D: Deserializer<'de>, N: TryFrom<i64>>(deserializer: D) -> Result<N, D::Error> {
+    Spelling::deserialize(deserializer)?.whole()
+}
+
+fn whole_number_or_none<'de, D, N>(deserializer: D) -> Result<Option<N>, D::Error>
 where
     D: Deserializer<'de>,
     N: TryFrom<i64>,
 {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Spelling {
-        Whole(i64),
-        Broken(f64),
-        Text(String),
-    }
-    let number = match Spelling::deserialize(deserializer)? {
-        Spelling::Whole(number) => Some(number),
-        Spelling::Broken(number) => Some(number as i64),
-        Spelling::Text(text) => text.parse().ok(),
-    };
-    number
-        .and_then(|number| N::try_from(number).ok())
-        .ok_or_else(|| serde::de::Error::custom("a whole number was expected"))
+    Option::<Spelling>::deserialize(deserializer)?.map(Spelling::whole).transpose()
 }
 
 #[cfg(test)]
@@ -240,8 +260,20 @@ mod tests {
     fn numbers_are_read_in_each_spelling() {
         assert_eq!(stream(json!({})).created_at, 1_763_942_400);
         assert_eq!(stream(json!({"created_at": 7})).created_at, 7);
-        assert_eq!(stream(json!({"reconnect_window": 90.5})).reconnect_window_seconds, 90);
-        assert_eq!(stream(json!({"reconnect_window": "1800"})).reconnect_window_seconds, 1800);
+        assert_eq!(stream(json!({"reconnect_window": 90.5})).reconnect_window(), 90);
+        assert_eq!(stream(json!({"reconnect_window": "1800"})).reconnect_window(), 1800);
+    }
+
+    #[test]
+    fn a_window_that_is_left_out_is_the_default_of_the_latency_mode() {
+        for (mode, seconds) in [("standard", 60), ("reduced", 0), ("low", 0)] {
+            let stream = stream(json!({"reconnect_window": null, "latency_mode": mode}));
+            assert_eq!(stream.reconnect_window(), seconds, "{mode}");
+        }
+        let least = json!({
+            "id": "S1", "created_at": 7, "status": "idle", "stream_key": "k", "latency_mode": "standard",
+        });
+        assert_eq!(serde_json::from_value::<LiveStream>(least).unwrap().reconnect_window(), 60);
     }
 
     #[test]

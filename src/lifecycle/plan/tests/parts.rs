@@ -340,7 +340,7 @@ fn settings_that_drifted_are_set_again_but_the_latency_only_at_rest() {
     };
     assert_eq!(update(Given::standby(), |_| {}), None);
     assert_eq!(
-        update(Given::standby(), |stream| stream.reconnect_window_seconds = 60),
+        update(Given::standby(), |stream| stream.reconnect_window_seconds = Some(60)),
         Some((None, Some(120)))
     );
     let latency = |stream: &mut crate::providers::mux::LiveStream| stream.latency_mode = LatencyMode::Low;
