@@ -190,16 +190,19 @@ mod tests {
 
     /// What stands at each path, and the paths that were asked for.
     #[derive(Clone, Default)]
-    struct Site(Arc<Mutex<(HashMap<&'static str, String>, Vec<String>)>>);
+    struct Site {
+        texts: Arc<Mutex<HashMap<&'static str, String>>>,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
 
     impl Site {
         async fn start() -> (Self, String) {
             let site = Self::default();
             let answers = site.clone();
             let router = axum::Router::new().fallback(move |url: axum::http::Uri| {
-                let mut site = answers.0.lock().unwrap();
-                site.1.push(url.path().to_owned());
-                std::future::ready(site.0.get(url.path()).cloned().unwrap_or_default())
+                answers.asked.lock().unwrap().push(url.path().to_owned());
+                let text = answers.texts.lock().unwrap().get(url.path()).cloned();
+                std::future::ready(text.unwrap_or_default())
             });
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}/P.m3u8", listener.local_addr().unwrap());
@@ -208,7 +211,7 @@ mod tests {
         }
 
         fn put(&self, path: &'static str, text: impl Into<String>) {
-            self.0.lock().unwrap().0.insert(path, text.into());
+            self.texts.lock().unwrap().insert(path, text.into());
         }
 
         fn lead_to(&self, media: &str) {
@@ -216,7 +219,7 @@ mod tests {
         }
 
         fn asked(&self) -> Vec<String> {
-            std::mem::take(&mut self.0.lock().unwrap().1)
+            std::mem::take(&mut self.asked.lock().unwrap())
         }
     }
 

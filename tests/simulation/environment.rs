@@ -219,7 +219,7 @@ impl Process {
         let good = match trouble {
             WatchTrouble::Lags(lag) => {
                 watch.lag = lag;
-                u64::MAX >> 20
+                now + lag
             }
             WatchTrouble::Still(time) => {
                 watch.still_until = now + time;

@@ -175,8 +175,8 @@ impl Land {
         let livekit = self.is_fair(Party::LiveKit);
         for uid in uids {
             let key = self.director.said[&uid].key.clone();
-            // What is left of it is named by a record.
             if self.cluster.records.contains_key(&uid) && self.cluster.object(&uid).is_none() {
+                self.check_record(&uid, &key);
                 continue;
             }
             if self.cluster.spoiled.contains(&key) {
@@ -197,6 +197,24 @@ impl Land {
             self.check_open_stream(&uid, &key, wanted, kubernetes && mux);
             self.check_latch(&uid, &key, wanted, kubernetes && mux && livekit);
             self.check_takes(&uid, &key, wanted, kubernetes && self.is_fair(Party::Pod));
+        }
+    }
+
+    /// What is left of an object that was abandoned is named by its record.
+    fn check_record(&mut self, uid: &str, key: &Key) {
+        let record = &self.cluster.records[uid];
+        let names = |field: &str| record.contains_key(field);
+        let prefix = format!("memorial-{uid}-");
+        let mut rooms = self.livekit.values().flat_map(|server| server.rooms.keys());
+        let room = rooms.any(|name| name.starts_with(&prefix));
+        // An egress whose id was never told is found by its room.
+        let unnamed = [
+            (self.senders(uid) > 0 && !names("liveKitEgresses") && !names("liveKitRooms"), "a sender"),
+            (room && !names("liveKitRooms"), "a room"),
+            (self.streams(uid) > 0 && !names("muxPassthrough"), "a stream"),
+        ];
+        for (_, what) in unnamed.into_iter().filter(|(is_left, _)| *is_left) {
+            self.violated(Invariant::Left, &key.1, format!("{what} is left that its record does not name"));
         }
     }
 
@@ -349,6 +367,15 @@ impl Land {
             doubts,
             bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
             "OnAir is False and mourners see Program",
+        );
+        let unknown = on_air.as_deref().is_none_or(|said| said == "Unknown");
+        let heard = all && unknown && sees && wanted == State::Live && self.can_be_on_air(uid);
+        self.lasts(
+            Invariant::OnAirUnknown,
+            &key.1,
+            heard,
+            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
+            "OnAir does not say that mourners see Program",
         );
         // What was on air already needs no answer of Mux's.
         let was_live = self.watch.milestones.contains_key(&(uid.to_owned(), "seen"));

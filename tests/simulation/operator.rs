@@ -50,6 +50,11 @@ enum Lane {
     Program(Arc<program::Context>),
 }
 
+tokio::task_local! {
+    /// The UID of the object whose pass this is.
+    pub static PASS_OF: String;
+}
+
 type Pass = BoxFuture<'static, (Key, Result<Action, KubernetesError>)>;
 
 impl Operator {
@@ -283,14 +288,15 @@ async fn run(process: Arc<Process>, lane: Lane, mut woken: channel::UnboundedRec
 }
 
 fn pass(lane: Lane, key: Key, object: Arc<MemorialStream>) -> Pass {
-    async move {
+    let of = object.metadata.uid.clone().unwrap_or_default();
+    let work = async move {
         let result = match lane {
             Lane::LifeCycle(context) => lifecycle::reconcile(&context, &object).await,
             Lane::Program(context) => program::reconcile(&context, &object).await,
         };
         (key, result)
-    }
-    .boxed()
+    };
+    PASS_OF.scope(of, work).boxed()
 }
 
 /// Milliseconds until the next pass. kube tells them to nobody but its controller, and in its `Debug`.

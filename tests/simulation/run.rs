@@ -344,10 +344,6 @@ impl Land {
         let Some(object) =
             self.cluster.objects.get(key).filter(|one| one.metadata.uid.as_deref() == Some(uid))
         else {
-            // What is left of it is named by a record.
-            if self.cluster.records.contains_key(uid) {
-                return None;
-            }
             let kept = usize::from(said.retains);
             // It was let go on LiveKit's word that there is no room: devices that are in it keep it open.
             let rooms = if self.watch.rooms_denied_at.is_some() { 0 } else { rooms };

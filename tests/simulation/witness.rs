@@ -6,15 +6,16 @@ use crate::director::uid_of_room;
 use crate::faults::Site;
 use crate::invariants::Invariant;
 use crate::land::Land;
+use crate::operator::{PASS_OF, SYSTEM};
 use k8s_openapi::api::core::v1::Pod;
 use memorialstream_compositor_protocol::{ControlDocument, RtmpDestination};
-use memorialstream_operator::api::names::CREDENTIALS_COPY_LABEL;
-use memorialstream_operator::api::names::FINALIZER;
+use memorialstream_operator::api::names::{ABANDON, CREDENTIALS_COPY_LABEL, FINALIZER};
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::api::{MemorialStream, MemorialStreamStatus};
 use memorialstream_operator::providers::livekit::{LiveKitCredentials, ProgramEgress};
 use memorialstream_operator::providers::mux::Call;
 use memorialstream_operator::service::pod::{INCARNATION_LABEL, UID_LABEL};
+use std::collections::BTreeMap;
 
 impl Land {
     pub fn pass_begins(&mut self, life_cycle: bool, key: &Key) {
@@ -66,6 +67,19 @@ impl Land {
         self.watch.milestones.insert((uid, "released"), now);
     }
 
+    /// Nothing is abandoned but what a person gave up.
+    pub fn record_is_kept(&mut self, record: &BTreeMap<String, String>) {
+        let uid = record.get("uid").cloned().unwrap_or_default();
+        let abandoned = self.cluster.object(&uid).is_some_and(|object| {
+            object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ABANDON))
+        });
+        if !abandoned {
+            self.violated(Invariant::Left, &uid, "what nobody gave up is abandoned");
+        }
+        let text = format!("{record:?}");
+        self.text_leaves("a record", &(String::new(), uid), &text);
+    }
+
     /// A text that people read.
     pub fn text_leaves(&mut self, what: &str, key: &Key, text: &str) {
         if self.watch.secrets.iter().any(|secret| text.contains(secret.as_str())) {
@@ -74,6 +88,7 @@ impl Land {
     }
 
     pub fn secret_is_written(&mut self, key: &Key, owner: Option<&str>) {
+        self.secret_has_its_place(key, owner);
         let Some(existing) = self.cluster.secrets.get(key) else { return };
         let copy = existing.owner.is_none() && existing.labels.contains(CREDENTIALS_COPY_LABEL);
         if !copy && (existing.owner.is_none() || existing.owner.as_deref() != owner) {
@@ -81,7 +96,28 @@ impl Land {
         }
     }
 
+    /// What belongs to an object is kept in its namespace, copies in the operator's own.
+    fn secret_has_its_place(&mut self, key: &Key, owner: Option<&str>) {
+        let place = match owner {
+            Some(uid) => self.director.said.get(uid).map(|said| said.key.0.clone()),
+            None => Some(SYSTEM.0.to_owned()),
+        };
+        if place.as_ref() != Some(&key.0) {
+            self.violated(Invariant::Leak, &key.1, "a Secret is written where it does not belong");
+        }
+    }
+
+    pub fn secret_is_deleted(&mut self, key: &Key) {
+        let Some(existing) = self.cluster.secrets.get(key) else { return };
+        if existing.owner.is_some() || !existing.labels.contains(CREDENTIALS_COPY_LABEL) || key.0 != SYSTEM.0
+        {
+            self.violated(Invariant::Foreign, &key.1, "a Secret of somebody else's is deleted");
+        }
+    }
+
     pub fn pod_is_created(&mut self, pod: &Pod) {
+        let text = serde_json::to_string(pod).unwrap();
+        self.text_leaves("a pod", &crate::cluster::pod_key(pod), &text);
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let uid = labels.get(UID_LABEL).cloned().unwrap_or_default();
         let incarnation: i64 = labels.get(INCARNATION_LABEL).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -105,7 +141,7 @@ impl Land {
         let uid = crate::cluster::owner(pod);
         let ours =
             uid.as_ref().and_then(|uid| self.director.said.get(uid)).is_some_and(|said| said.key.0 == key.0);
-        if !ours {
+        if !ours || !is_of_this_pass(uid.as_deref()) {
             self.violated(Invariant::Foreign, &key.1, "a pod of somebody else's is deleted");
         }
     }
@@ -230,6 +266,9 @@ impl Land {
             && self.takes(record.url.rsplit('/').next().unwrap_or_default());
         match record.uid.clone() {
             None => self.violated(Invariant::Foreign, id, "an egress of somebody else's is stopped"),
+            Some(uid) if !is_of_this_pass(Some(&uid)) => {
+                self.violated(Invariant::Foreign, id, "an egress of another object is stopped");
+            }
             Some(uid) if tries && self.wanted(&uid) == State::Live => {
                 self.violated(
                     Invariant::Impatient,
@@ -254,8 +293,9 @@ impl Land {
 
     pub fn room_is_deleted(&mut self, name: &str) {
         self.watch.deleted_rooms.insert(name.to_owned());
-        let known = uid_of_room(name).is_some_and(|uid| self.director.said.contains_key(uid));
-        if !known {
+        let uid = uid_of_room(name);
+        let known = uid.is_some_and(|uid| self.director.said.contains_key(uid));
+        if !known || !is_of_this_pass(uid) {
             self.violated(Invariant::Foreign, name, "a room of somebody else's is deleted");
         }
     }
@@ -326,13 +366,18 @@ impl Land {
             let prefix = format!("memorialstream/{}/", crate::operator::CLUSTER);
             let ours = |passthrough: &Option<String>| {
                 let uid = passthrough.as_deref().and_then(|text| text.strip_prefix(&prefix));
-                uid.is_some_and(|uid| self.director.said.contains_key(uid))
+                uid.is_some_and(|uid| self.director.said.contains_key(uid)) && is_of_this_pass(uid)
             };
             if stream.is_some_and(|stream| !ours(&stream.passthrough)) {
                 self.violated(Invariant::Foreign, id, "a stream of somebody else's is changed");
             }
         }
     }
+}
+
+/// Whether it belongs to the object whose pass this is. What goes on beside a lane is nobody's pass.
+fn is_of_this_pass(uid: Option<&str>) -> bool {
+    PASS_OF.try_with(|of| uid == Some(of)).unwrap_or(true)
 }
 
 /// What changed in a status, in one line.

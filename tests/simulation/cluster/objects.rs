@@ -92,6 +92,7 @@ impl Objects for Process {
         let call = self.through(Site::KeepRecord, &object, CALL_TIMEOUT, |land| {
             land.coverage.action("RecordAbandoned");
             land.note(|| format!("record {data:?}"));
+            land.record_is_kept(&data);
             land.cluster.writes += 1;
             land.cluster.records.insert(data["uid"].clone(), data);
         });

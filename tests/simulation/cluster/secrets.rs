@@ -87,6 +87,7 @@ impl Secrets for Process {
         let key = (namespace.to_owned(), name.to_owned());
         let deleted = self.through(Site::DeleteSecret, name, CALL_TIMEOUT, |land| {
             land.cluster.writes += 1;
+            land.secret_is_deleted(&key);
             land.cluster.secrets.remove(&key);
         });
         let deleted = deleted.await.map_err(Into::into);
