@@ -7,8 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use std::fmt::Write;
 
 /// Types of Kubernetes itself, documented there.
-const KUBERNETES_TYPES: [&str; 3] =
-    ["spec.compositor.resources", "spec.compositor.tolerations", "status.conditions"];
+const KUBERNETES_TYPES: [&str; 2] = ["spec.compositor.tolerations", "status.conditions"];
 
 /// Every field with its type, bounds and meaning, and every rule.
 ///
@@ -88,7 +87,7 @@ fn kind(field: &JSONSchemaProps) -> String {
     if let Some(length) = field.max_length {
         words.push(format!("at most {length} characters"));
     }
-    if let Some(length) = field.max_items {
+    if let Some(length) = field.max_items.or(field.max_properties) {
         words.push(format!("at most {length}"));
     }
     words.join(", ")

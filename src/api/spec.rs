@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -190,16 +190,16 @@ const TIME: &str = r"^2\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\
 pub struct Schedule {
     /// From here on Standby.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIME))]
+    #[schemars(extend("pattern" = TIME, "maxLength" = 35))]
     pub standby_at: Option<Time>,
     /// From here on Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIME))]
+    #[schemars(extend("pattern" = TIME, "maxLength" = 35))]
     pub live_at: Option<Time>,
     /// From here on Ended, also where a person asked for Live: whoever needs longer moves it. It waits while a declared
     /// camera still sends, up to `overrunMinutes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("pattern" = TIME))]
+    #[schemars(extend("pattern" = TIME, "maxLength" = 35))]
     pub end_at: Option<Time>,
     /// Minutes for which `endAt` waits at most while a declared camera still sends; absent is 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -422,14 +422,68 @@ pub enum EgressStrategy {
 pub struct CompositorSettings {
     /// Requests and limits of the pod's container. Absent: 1 CPU and 512Mi requested, 1Gi at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "node_labels")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), transform = bound_tolerations)]
     pub tolerations: Vec<Toleration>,
+}
+
+/// The letters of Kubernetes' names. None of them grows when it is written as JSON.
+const NAME: &str = "^[-./0-9A-Z_a-z]*$";
+/// The longest key of a label, a taint or a resource: 253 of its domain, the slash, 63 of its name.
+const LONGEST_KEY: u32 = 317;
+/// The longest value of a label or a taint.
+const LONGEST_VALUE: u32 = 63;
+
+/// `ResourceRequirements` without `claims`: the pod has no resource claims that they could name.
+fn resources(_: &mut SchemaGenerator) -> Schema {
+    let quantity = json_schema!({"x-kubernetes-int-or-string": true, "maxLength": 32});
+    let quantities = |description: &str| {
+        let mut map = map(8, &quantity);
+        map.insert("description".into(), description.into());
+        map
+    };
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "limits": quantities("What the container gets at most, by resource."),
+            "requests": quantities("What is kept free for the container, by resource."),
+        },
+    })
+}
+
+fn node_labels(_: &mut SchemaGenerator) -> Schema {
+    map(16, &json_schema!({"type": "string", "maxLength": LONGEST_VALUE, "pattern": NAME}))
+}
+
+/// A map with Kubernetes' names as keys. A schema can bound keys by a rule alone.
+fn map(most: u32, values: &Schema) -> Schema {
+    let letters = NAME.trim_end_matches("*$");
+    json_schema!({
+        "type": "object",
+        "maxProperties": most,
+        "additionalProperties": values,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.all(key, key.matches('{letters}{{1,{LONGEST_KEY}}}$'))"),
+            "message": format!(
+                "each key must be a name as Kubernetes knows it: at most {LONGEST_KEY} letters, digits, hyphens, underscores, dots and slashes"
+            ),
+        }],
+    })
+}
+
+fn bound_tolerations(schema: &mut Schema) {
+    let fields = schema.pointer_mut("/items/properties").and_then(serde_json::Value::as_object_mut);
+    for (name, field) in fields.into_iter().flatten().filter(|(_, field)| field["type"] == "string") {
+        field["maxLength"] = if name == "key" { LONGEST_KEY } else { LONGEST_VALUE }.into();
+        field["pattern"] = NAME.into();
+    }
 }
 
 /// What becomes of paid things when the object is deleted.

@@ -8,6 +8,10 @@ fn cameras(count: usize) -> Value {
     (1..=count).map(|n| json!({"name": format!("camera-{n}")})).collect()
 }
 
+fn entries(count: usize, value: &str) -> Value {
+    (0..count).map(|number| (format!("example.com/{number}"), value)).collect()
+}
+
 /// A name, a spec that breaks one rule, and the words that must stand in the answer.
 fn refused_at_creation() -> Vec<(&'static str, Value, &'static str)> {
     let two = json!([{"name": "lectern"}, {"name": "wide"}]);
@@ -113,6 +117,46 @@ fn refused_at_creation() -> Vec<(&'static str, Value, &'static str)> {
         ("slate-before", json!({"slate": {"before": "x".repeat(201)}}), "may not be more than 200"),
         ("slate-interrupted", json!({"slate": {"interrupted": "x".repeat(201)}}), "may not be more than 200"),
         ("slate-ended", json!({"slate": {"ended": "x".repeat(201)}}), "may not be more than 200"),
+        (
+            "node-label-17",
+            json!({"compositor": {"nodeSelector": entries(17, "yes")}}),
+            "must have at most 16 items",
+        ),
+        (
+            "node-label-key-318",
+            json!({"compositor": {"nodeSelector": {"a".repeat(318): "yes"}}}),
+            "each key must be a name as Kubernetes knows it",
+        ),
+        (
+            "node-label-value-64",
+            json!({"compositor": {"nodeSelector": {"video": "x".repeat(64)}}}),
+            "may not be more than 63",
+        ),
+        (
+            "resource-nine",
+            json!({"compositor": {"resources": {"limits": entries(9, "1")}}}),
+            "must have at most 8 items",
+        ),
+        (
+            "resource-key-empty",
+            json!({"compositor": {"resources": {"requests": {"": 1}}}}),
+            "each key must be a name as Kubernetes knows it",
+        ),
+        (
+            "quantity-33",
+            json!({"compositor": {"resources": {"limits": {"cpu": "1".repeat(33)}}}}),
+            "may not be more than 32",
+        ),
+        (
+            "toleration-key-318",
+            json!({"compositor": {"tolerations": [{"key": "a".repeat(318)}]}}),
+            "may not be more than 317",
+        ),
+        (
+            "toleration-value-64",
+            json!({"compositor": {"tolerations": [{"value": "a".repeat(64)}]}}),
+            "may not be more than 63",
+        ),
         ("secret-unnamed", json!({"credentialsSecretRef": {"name": ""}}), "at least 1 chars long"),
         (
             "schedule-live-before-standby",
