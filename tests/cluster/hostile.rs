@@ -13,6 +13,7 @@ use memorialstream_compositor_protocol::CONTROL_PORT;
 use memorialstream_lab::MuxAdmin;
 use memorialstream_lab::viewer::Viewer;
 use memorialstream_operator::api::conditions::ConditionType as Kind;
+use memorialstream_operator::api::crd::custom_resource_definition;
 use memorialstream_operator::api::spec::{State, Via};
 use memorialstream_operator::service::pod::{INCARNATION_LABEL, UID_LABEL};
 use serde_json::{Value, json};
@@ -308,6 +309,13 @@ fn highest() -> Value {
         .map(|number| json!({"name": format!("{number}{}", "a".repeat(62)), "displayName": "𝔍".repeat(64)}))
         .collect();
     let names: Vec<&Value> = cameras.iter().map(|camera| &camera["name"]).collect();
+    let keys = |count: usize| (0..count).map(longest_key);
+    let labels: BTreeMap<_, _> = keys(16).map(|key| (key, "b".repeat(63))).collect();
+    let quantities: BTreeMap<_, _> = keys(8).map(|key| (key, "9".repeat(32))).collect();
+    let word = "c".repeat(63);
+    let tolerations: Vec<Value> = keys(20)
+        .map(|key| json!({"key": key, "operator": word, "value": word, "effect": word, "tolerationSeconds": i64::MAX}))
+        .collect();
     json!({
         "slug": format!("highest-{}", "a".repeat(55)), "session": 1_000_000, "state": "Idle",
         "schedule": {"standbyAt": "2999-12-31T23:59:57.999999999+14:00", "liveAt": "2999-12-31T23:59:58.999999999+14:00",
@@ -321,10 +329,16 @@ fn highest() -> Value {
         "video": {"width": 1920, "height": 1080, "framesPerSecond": 60, "bitrateKbps": 8000, "stallHoldMilliseconds": 5000},
         "mux": {"latencyMode": "Low", "reconnectWindowSeconds": 1800},
         "egress": {"via": "LiveKit", "livekit": {"strategy": "Media"}},
-        "compositor": {"nodeSelector": {"a".repeat(63): "b".repeat(63)},
-            "resources": {"requests": {"cpu": "1000000", "memory": "8Ei"}, "limits": {"cpu": "1000000", "memory": "8Ei"}}},
+        "compositor": {"nodeSelector": labels, "tolerations": tolerations,
+            "resources": {"requests": quantities, "limits": quantities}},
         "deletionPolicy": {"stream": "Retain"},
     })
+}
+
+/// A domain of 253 letters, and a name of 63.
+fn longest_key(number: usize) -> String {
+    let label = "a".repeat(63);
+    format!("{number:063}.{label}.{label}.{}/{label}", "a".repeat(61))
 }
 
 /// The least.
@@ -343,4 +357,49 @@ fn lowest() -> Value {
         "mux": {"reconnectWindowSeconds": 0, "test": true},
         "compositor": {"nodeSelector": {}, "tolerations": [], "resources": {}},
     })
+}
+
+#[test]
+fn the_highest_is_at_every_bound_of_the_schema() {
+    let definition = serde_json::to_value(custom_resource_definition()).expect("the CRD");
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut short = Vec::new();
+    shortfalls("spec", schema, &highest(), &mut short);
+    // A Secret that exists, what one layout shows, and what is not said in a size.
+    let meant = [
+        "spec.credentialsSecretRef.name",
+        "spec.mux.playbackPolicy",
+        "spec.mux.test",
+        "spec.program.sources",
+    ];
+    assert_eq!(short, meant);
+}
+
+/// Each place in which a value is not at its bound, or lacks a field.
+fn shortfalls(path: &str, schema: &Value, value: &Value, short: &mut Vec<String>) {
+    let (size, bound) = match value {
+        Value::String(text) => (text.chars().count() as f64, &schema["maxLength"]),
+        Value::Number(number) => (number.as_f64().unwrap_or_default(), &schema["maximum"]),
+        Value::Array(items) => {
+            items.iter().for_each(|item| shortfalls(&format!("{path}[]"), &schema["items"], item, short));
+            (items.len() as f64, &schema["maxItems"])
+        }
+        Value::Object(entries) => {
+            for (name, entry) in entries.iter().filter(|_| schema["properties"].is_null()) {
+                shortfalls(&format!("{path}.{name}"), &schema["additionalProperties"], entry, short);
+            }
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                match entries.get(name) {
+                    Some(entry) => shortfalls(&path, field, entry, short),
+                    None => short.push(path),
+                }
+            }
+            (entries.len() as f64, &schema["maxProperties"])
+        }
+        _ => return,
+    };
+    if bound.as_f64().is_some_and(|bound| bound != size) {
+        short.push(path.to_owned());
+    }
 }
