@@ -14,7 +14,7 @@ pub const CREDENTIALS_COPY_LABEL: &str = "tributestream.com/credentials-copy";
 pub const ABANDONED_LABEL: &str = "tributestream.com/abandoned";
 /// On everything that we make in Kubernetes, with [`OPERATOR_MANAGER`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// Any new value forces a pass.
+/// Any new value forces a pass; its first 64 letters count.
 pub const RECONCILE_REQUESTED_AT: &str = "tributestream.com/reconcile-requested-at";
 /// Field manager of the life-cycle lane's status.
 pub const LIFE_CYCLE_MANAGER: &str = "memorialstream-operator-life-cycle";

@@ -1,5 +1,7 @@
 //! MemorialStreams, their status, and the Events about them.
 
+use super::stored::{Stored, Unreadable};
+use super::watch::Kept;
 use super::{bounded, gone_is_done};
 use crate::api::names::{FINALIZER, LIFE_CYCLE_MANAGER, OPERATOR_MANAGER, PROGRAM_MANAGER};
 use crate::api::status::{OwnedByLifecycle, OwnedByProgram};
@@ -38,7 +40,8 @@ impl KubernetesObjects {
         Self { client, cache, changes, recorder }
     }
 
-    fn api(&self, object: &MemorialStream) -> Api<MemorialStream> {
+    /// Its answers are read as the cache is: only as far as they are used.
+    fn api(&self, object: &MemorialStream) -> Api<Stored> {
         Api::namespaced(self.client.clone(), object.metadata.namespace.as_deref().unwrap_or_default())
     }
 
@@ -61,7 +64,9 @@ impl KubernetesObjects {
             "status": status,
         });
         let parameters = PatchParams::apply(manager).force();
-        bounded(self.api(object).patch_status(name, &parameters, &Patch::Apply(patch))).await
+        let written = bounded(self.api(object).patch_status(name, &parameters, &Patch::Apply(patch))).await?;
+        let unreadable = |answer: Box<Unreadable>| format!("its answer cannot be read: {}", answer.reason);
+        written.keep().map_err(|answer| KubernetesError::Unavailable(unreadable(answer)))
     }
 }
 
@@ -105,7 +110,13 @@ impl Objects for KubernetesObjects {
     }
 
     async fn set_finalizer(&self, object: &MemorialStream, present: bool) -> Result<(), KubernetesError> {
-        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        // The patch names other people's as well, which the cache does not have. One of an object that is newer by now is
+        // refused for its resourceVersion.
+        let mut finalizers = match bounded(self.api(object).get_metadata(name)).await {
+            Ok(found) => found.metadata.finalizers.unwrap_or_default(),
+            Err(error) => return gone_is_done(Err::<(), _>(error)),
+        };
         finalizers.retain(|name| name != FINALIZER);
         if present {
             finalizers.push(FINALIZER.to_owned());
@@ -114,7 +125,6 @@ impl Objects for KubernetesObjects {
             "finalizers": finalizers,
             "resourceVersion": object.metadata.resource_version,
         }});
-        let name = object.metadata.name.as_deref().unwrap_or_default();
         let parameters =
             PatchParams { field_manager: Some(OPERATOR_MANAGER.into()), ..PatchParams::default() };
         gone_is_done(bounded(self.api(object).patch(name, &parameters, &Patch::Merge(patch))).await)
@@ -182,8 +192,45 @@ fn words(message: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
+    use axum::http::{Method, header::CONTENT_TYPE};
     use futures::FutureExt;
     use kube::runtime::watcher::Event as Watched;
+    use serde_json::Value;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    #[tokio::test]
+    async fn finalizers_of_others_stay_although_the_cache_does_not_have_them() {
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let (patched, mut patches) = mpsc::unbounded_channel();
+        let answer = async move |method: Method, body: String| {
+            if method == Method::PATCH {
+                patched.send(serde_json::from_str::<Value>(&body).unwrap()).unwrap();
+            }
+            let stored = json!({
+                "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream", "spec": {},
+                "metadata": {"name": "jane", "namespace": "default", "resourceVersion": "7",
+                             "finalizers": ["example.com/theirs", FINALIZER]},
+            });
+            ([(CONTENT_TYPE, "application/json")], stored.to_string())
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let client = Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap();
+        let objects = KubernetesObjects::new(client, reflector::store().0, watch::channel(()).1);
+        let mut object = MemorialStream::new("jane", Default::default());
+        object.metadata.namespace = Some("default".into());
+        object.metadata.resource_version = Some("7".into());
+        objects.set_finalizer(&object, true).await.unwrap();
+        objects.set_finalizer(&object, false).await.unwrap();
+        for finalizers in [json!(["example.com/theirs", FINALIZER]), json!(["example.com/theirs"])] {
+            let metadata = json!({"finalizers": finalizers, "resourceVersion": "7"});
+            assert_eq!(patches.recv().await.unwrap(), json!({"metadata": metadata}));
+        }
+        server.abort();
+    }
 
     #[test]
     fn only_a_newer_generation_or_a_deletion_supersedes() {
