@@ -43,6 +43,9 @@ use std::collections::BTreeMap;
     ).message(
         "the slug (spec.slug, or metadata.name when it is absent) must be a DNS label: at most 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
     ),
+    validation = Rule::new("size(self.metadata.name) <= 200").message(
+        "metadata.name must have at most 200 characters: the names of its Secrets and Events are longer"
+    ),
     validation = Rule::new(
         "(has(self.spec.slug) ? self.spec.slug : self.metadata.name) == (has(oldSelf.spec.slug) ? oldSelf.spec.slug : oldSelf.metadata.name)"
     ).message("the slug never changes: families already hold its address; make a new MemorialStream instead"),

@@ -26,6 +26,11 @@ fn refused_at_creation() -> Vec<(&'static str, Value, &'static str)> {
         ("slug-64", json!({"slug": "a".repeat(64)}), "may not be more than 63"),
         ("slug-from-name.with-dot", json!({}), label),
         (
+            "a".repeat(201).leak(),
+            json!({"slug": "long-name"}),
+            "metadata.name must have at most 200 characters",
+        ),
+        (
             "camera-name-capitals",
             json!({"cameras": [{"name": "Lectern"}]}),
             "a camera's name must be a DNS label",

@@ -368,13 +368,15 @@ impl Land {
             bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
             "OnAir is False and mourners see Program",
         );
+        // For an egress nobody answers; until a dead worker would have left the room, it may be dead.
+        let shadow = if self.livekit.values().any(|server| server.orphaned) { 45_000 } else { 0 };
         let unknown = on_air.as_deref().is_none_or(|said| said == "Unknown");
         let heard = all && unknown && sees && wanted == State::Live && self.can_be_on_air(uid);
         self.lasts(
             Invariant::OnAirUnknown,
             &key.1,
             heard,
-            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
+            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000 + shadow,
             "OnAir does not say that mourners see Program",
         );
         // What was on air already needs no answer of Mux's.

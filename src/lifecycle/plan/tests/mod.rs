@@ -227,7 +227,7 @@ fn an_end_without_credentials_ends_the_pod() {
     limited.object.spec.limits = Some(Limits { live_minutes: Some(5), standby_minutes: None });
     let pod = Action::DeletePod("jane-compositor-1".into());
     for ends in [live().ask(State::Ended), limited] {
-        assert_eq!(ends.actions(), [pod.clone()]);
+        assert_eq!(ends.actions(), std::slice::from_ref(&pod));
         assert_eq!(ends.plan().status.ended_session, Some(1));
     }
     assert!(live().deleted().actions().contains(&pod));
