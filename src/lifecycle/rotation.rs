@@ -7,6 +7,7 @@ use crate::service::credentials::secret_of;
 use crate::world::SecretData;
 use kube::runtime::reflector::ObjectRef;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// Between two looks at the Secrets.
@@ -17,14 +18,14 @@ type Place = (String, String);
 
 /// Looks at the Secrets as long as the operator runs.
 pub async fn wake_on_rotation(context: &Context) {
-    let mut seen: BTreeMap<Place, Option<SecretData>> = BTreeMap::new();
+    let mut seen: BTreeMap<Place, u64> = BTreeMap::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let users = users(context);
         seen.retain(|place, _| users.contains_key(place));
         for (place, objects) in users {
             let now = match context.world.secrets.secret(&place.0, &place.1).await {
-                Ok(now) => now,
+                Ok(now) => fingerprint(now.as_ref()),
                 Err(error) => {
                     tracing::debug!(%error, namespace = place.0, secret = place.1, "not read");
                     continue;
@@ -37,6 +38,15 @@ pub async fn wake_on_rotation(context: &Context) {
             seen.insert(place, now);
         }
     }
+}
+
+/// Changes with the Secret, and holds nothing of it.
+fn fingerprint(secret: Option<&SecretData>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let parts =
+        secret.map(|data| data.iter().map(|(name, value)| (name, value.reveal())).collect::<Vec<_>>());
+    parts.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The objects by the Secret that they use.

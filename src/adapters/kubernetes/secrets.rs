@@ -17,6 +17,10 @@ use tokio::time::Instant;
 /// How long a Secret that was read is taken for granted.
 const FRESHNESS: Duration = Duration::from_secs(15);
 
+/// What is longer is nothing that we read, and a tenant's Secrets may hold a megabyte each. The longest of ours is a boot
+/// document: some 10 KB with nine cameras.
+const LONGEST_VALUE: usize = 64 * 1024;
+
 /// What was read and when, by namespace and name.
 type Cache = HashMap<(String, String), (Instant, SecretData)>;
 
@@ -53,8 +57,9 @@ impl KubernetesSecrets {
     /// What stands in a Secret that the API server told of just now.
     fn remember(&self, key: (String, String), secret: KubernetesSecret) -> SecretData {
         let text = |bytes: Vec<u8>| Secret::new(String::from_utf8_lossy(&bytes).into_owned());
-        let data: SecretData =
-            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, text(value.0))).collect();
+        let data = secret.data.unwrap_or_default().into_iter();
+        let read = data.filter(|(_, value)| value.0.len() <= LONGEST_VALUE);
+        let data: SecretData = read.map(|(key, value)| (key, text(value.0))).collect();
         let now = Instant::now();
         let mut cache = self.cache();
         // Nobody asks again for those of services that are gone, and they hold tokens and keys.
@@ -229,6 +234,19 @@ mod tests {
         tokio::time::advance(FRESHNESS / 2).await;
         read("mary");
         assert_eq!(kept(), ["john", "mary"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_to_be_ours_is_not_kept() {
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let secrets = KubernetesSecrets::new(Client::try_from(nowhere).unwrap(), None);
+        let mut secret = ours("uid-1");
+        let bytes = |length| k8s_openapi::ByteString(vec![0xff; length]);
+        secret.data =
+            Some([("short".into(), bytes(64 * 1024)), ("long".into(), bytes(64 * 1024 + 1))].into());
+        let read = secrets.remember(("family".into(), "own".into()), secret);
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["short"]);
     }
 
     #[test]
