@@ -45,6 +45,8 @@ pub struct Said {
     pub standby_is_over: bool,
     /// The highest session in which a sender ran.
     pub was_live: Option<i64>,
+    /// When somebody said something last.
+    pub said_at: u64,
     /// Sessions that somebody or a limit wanted ended.
     pub over: BTreeSet<i64>,
 }
@@ -113,6 +115,7 @@ impl Land {
             standby_from: None,
             standby_is_over: false,
             was_live: None,
+            said_at: self.now,
             over: BTreeSet::new(),
         };
         self.director.said.insert(uid.to_owned(), said);
@@ -125,8 +128,9 @@ impl Land {
         let key = said.key.clone();
         self.change_object(&key, |object| change(&mut object.spec));
         let Some(object) = self.cluster.objects.get(&key) else { return };
-        let spec = object.spec.clone();
+        let (spec, now) = (object.spec.clone(), self.now);
         if let Some(said) = self.director.said.get_mut(uid) {
+            said.said_at = now;
             let before = (said.state, said.session, said.schedule.clone());
             // A state that vanishes is held; the schedule has the word once somebody gives it back.
             said.state = spec.state.or(said.state).filter(|state| *state != State::Scheduled);
@@ -178,6 +182,15 @@ impl Land {
                 annotations.remove(PAUSED);
             }
         });
+    }
+
+    /// An operator saw what was said last: it was there, and so were its watches.
+    pub fn was_heard(&self, uid: &str) -> bool {
+        let Some(said) = self.director.said.get(uid) else { return false };
+        self.watch.up_since.is_some_and(|since| since < said.said_at)
+            && self.watch.caches_good_since < said.said_at
+            && self.now > said.said_at + 1_000
+            && !self.cluster.spoiled.contains(&said.key)
     }
 
     /// A tool takes away what Git does not have: nobody said anything.

@@ -4,7 +4,7 @@ use crate::coverage::Coverage;
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::run::{JANE, LIVEKIT, Outcome, Stage, cores, jane, say, simulate};
-use memorialstream_operator::api::spec::{MuxSettings, State, Via};
+use memorialstream_operator::api::spec::{Limits, MuxSettings, State, Via};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -26,12 +26,24 @@ pub enum Transition {
     Delete,
     /// Deleted while Mux is silent, and then abandoned.
     Abandon,
+    /// Off air again, and ready to go on.
+    StandDown,
+    /// After its end, the next session.
+    NextSession,
+    /// `limits.liveMinutes` is over.
+    LimitStrikes,
+    /// Somebody gives the stream another key.
+    KeyIsReset,
+    /// Somebody deletes the stream.
+    StreamIsDeleted,
+    /// A tool takes away what a person said, just after it was said.
+    WordIsTaken,
 }
 
 const VIAS: [Via; 2] = [Via::LiveKit, Via::Compositor];
 
 impl Transition {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Create,
         Self::GoLive,
         Self::Take,
@@ -41,6 +53,12 @@ impl Transition {
         Self::End,
         Self::Delete,
         Self::Abandon,
+        Self::StandDown,
+        Self::NextSession,
+        Self::LimitStrikes,
+        Self::KeyIsReset,
+        Self::StreamIsDeleted,
+        Self::WordIsTaken,
     ];
 
     async fn prepare(self, stage: &mut Stage, via: Via) {
@@ -50,7 +68,21 @@ impl Transition {
             _ => State::Live,
         };
         stage.make_jane(from, via);
+        if self == Self::LimitStrikes {
+            let limits = Limits { live_minutes: Some(5), standby_minutes: None };
+            stage.land().say(JANE, |spec| spec.limits = Some(limits));
+        }
         stage.reaches(from, 120_000).await.expect("where it begins");
+        if self == Self::LimitStrikes {
+            // Nearly five minutes go by at once.
+            stage.land().clock_step += 280_000;
+            let left = 16_000_u64.saturating_sub(stage.land().now);
+            stage.pass_time(left).await;
+        }
+        if self == Self::NextSession {
+            stage.land().ask(JANE, State::Ended);
+            stage.reaches(State::Ended, 60_000).await.expect("its first end");
+        }
         if self == Self::Abandon {
             stage.land().faults.silent.insert(Party::Mux, u64::MAX);
             stage.land().discard(JANE);
@@ -103,6 +135,39 @@ impl Transition {
             Self::Delete => {
                 stage.land().discard(JANE);
                 stage.until(60_000, |land| !land.cluster.objects.contains_key(&jane())).await;
+            }
+            Self::StandDown => {
+                stage.land().ask(JANE, State::Standby);
+                stage.reaches(State::Standby, 60_000).await;
+            }
+            Self::NextSession => {
+                stage.land().say(JANE, |spec| {
+                    spec.session = Some(2);
+                    spec.state = Some(State::Live);
+                });
+                stage.reaches(State::Live, 60_000).await;
+            }
+            Self::LimitStrikes => drop(stage.reaches(State::Ended, 60_000).await),
+            Self::KeyIsReset => {
+                stage.land().somebody_resets_the_key(JANE);
+                stage.pass_time(12_000).await;
+                stage.reaches(State::Live, 60_000).await;
+            }
+            Self::StreamIsDeleted => {
+                stage.land().somebody_deletes_the_stream(JANE);
+                stage.pass_time(12_000).await;
+                stage.reaches(State::Live, 60_000).await;
+            }
+            Self::WordIsTaken => {
+                let asked_at = stage.land().now;
+                stage.land().ask(JANE, State::Ended);
+                stage.pass_time(1_000).await;
+                // Where no operator runs, nobody hears it.
+                let up_since = stage.land().watch.up_since;
+                if up_since.is_some_and(|since| since < asked_at) {
+                    stage.land().strip(JANE, |spec| spec.state = None);
+                }
+                stage.reaches(State::Ended, 60_000).await;
             }
             Self::Abandon => {
                 stage.land().abandon(&jane());
@@ -162,9 +227,10 @@ fn stride() -> usize {
     std::env::var("ENUMERATE_STRIDE").ok().map_or(1, |text| text.parse().expect("a number"))
 }
 
-/// `ENUMERATE_ONLY=Create,LiveKit,CreateStream,ReplyLost` tries that fault alone, at each such call of that transition.
+/// `ENUMERATE_ONLY=Create,LiveKit,CreateStream,ReplyLost` tries that fault alone, at each such call of that transition;
+/// `ENUMERATE_ONLY=Create,` the transition alone.
 fn is_chosen(name: &str) -> bool {
-    std::env::var("ENUMERATE_ONLY").map_or(true, |only| only.starts_with(name))
+    std::env::var("ENUMERATE_ONLY").map_or(true, |only| only.starts_with(name) || name.starts_with(&only))
 }
 
 /// Whether nothing is left out.

@@ -127,8 +127,10 @@ impl Land {
             if site == Site::ListRooms && fault == Fault::Empty {
                 self.watch.rooms_denied_at = Some(now);
             }
-            // Nobody knows then whether an egress was started, and it is looked for as if it was.
-            if site == Site::StartEgress && !matches!(fault, Fault::Lost | Fault::TooMany) {
+            // Nobody knows then whether it was started, or made, and it is looked for as if it was.
+            if matches!(site, Site::StartEgress | Site::CreateStream)
+                && !matches!(fault, Fault::Lost | Fault::TooMany)
+            {
                 self.watch.doubt_at = Some(now);
             }
             self.note(|| format!("{fault:?} at {site:?} {key}"));

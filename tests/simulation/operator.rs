@@ -40,6 +40,7 @@ pub const CLUSTER: &str = "cluster-1";
 /// A running operator.
 pub struct Operator {
     pub process: Arc<Process>,
+    life_cycle: channel::UnboundedSender<Key>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -106,6 +107,7 @@ impl Operator {
         }));
         let (to_life_cycle, for_life_cycle) = channel::unbounded_channel();
         let (to_fast, for_fast) = channel::unbounded_channel();
+        let waking = to_life_cycle.clone();
         let news = Arc::new(Notify::new());
         universe.land().cluster.watchers.push(Arc::clone(&news));
         let tasks = vec![
@@ -118,7 +120,12 @@ impl Operator {
                 tokio::join!(lifecycle::keep_sweeping(&context), lifecycle::wake_on_rotation(&context));
             }),
         ];
-        Self { process, tasks }
+        Self { process, life_cycle: waking, tasks }
+    }
+
+    /// Somebody asks for a pass of an object.
+    pub fn wake(&self, key: Key) {
+        drop(self.life_cycle.send(key));
     }
 
     /// Its memory is gone.

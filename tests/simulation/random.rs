@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const STATES: [State; 4] = [State::Idle, State::Standby, State::Live, State::Ended];
-const PARTIES: [Party; 4] = [Party::Kubernetes, Party::Mux, Party::LiveKit, Party::Pod];
+const PARTIES: [Party; 5] = [Party::Kubernetes, Party::Mux, Party::LiveKit, Party::Pod, Party::Viewer];
 
 const COMPLAINTS: [&str; 7] = [
     "ErrImagePull",
@@ -64,7 +64,7 @@ pub fn schedule(seed: u64, kept: bool) -> Outcome {
             }
         }
         stage.land().faults.rate = if dice.chance(300) { 200 } else { 0 };
-        let quiet = [(64, crate::bounds::QUIET_PASSES), (8, 8)];
+        let quiet = [(16, crate::bounds::QUIET_PASSES), (8, 8)];
         let quiet = quiet.iter().find(|(nth, _)| seed.is_multiple_of(*nth)).map_or(0, |(_, passes)| *passes);
         *passes.lock().unwrap() = stage.settle(quiet).await;
         stage
@@ -182,7 +182,7 @@ fn person(land: &mut Land, uid: &str, dice: &mut Dice) {
 fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
     let mut land = stage.land();
     let pods = land.pods_of(uid);
-    match dice.below(42) {
+    match dice.below(46) {
         0 | 1 => {
             land.kill_worker(LIVEKIT, 0);
             if dice.chance(700) {
@@ -227,7 +227,8 @@ fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
         10 | 11 => land.cut_all_senders(),
         12..=14 => {
             let party = *dice.pick(&PARTIES);
-            let until = land.now + dice.between(3_000, 60_000);
+            let longest = *dice.pick(&[60_000, 60_000, 180_000]);
+            let until = land.now + dice.between(3_000, longest);
             land.note(|| format!("{party:?} is silent"));
             land.faults.silent.insert(party, until);
         }
@@ -314,6 +315,14 @@ fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
         40 => {
             land.somebody_spoils_the_boot_document(uid);
             pods.iter().for_each(|pod| land.crash_container(pod));
+        }
+        42 if land.was_heard(uid) => {
+            let of = dice.below(3);
+            land.strip(uid, |spec| match of {
+                0 => spec.state = None,
+                1 => spec.session = None,
+                _ => spec.program = None,
+            });
         }
         41 => {
             for pod in pods {

@@ -220,19 +220,38 @@ impl Stage {
             }
             self.step().await;
         }
+        // What failed last may still be written down, and that it is over, too; what is settled stays so.
+        self.land().faults.rate = 0;
+        let last = self.land().faults.last.values().copied().max().unwrap_or(0);
+        self.pass_time(60_000).await;
+        let calm = self.until(last + 140_000, |land| land.unsettled().is_empty()).await;
+        if calm.is_none() {
+            let (key, words) = self.land().unsettled().remove(0);
+            self.land().violated(Invariant::Unstable, &key.1, format!("it was settled, and is not: {words}"));
+        }
         if quiet == 0 {
             return spent;
         }
-        // What failed last may still be written down, and that it is over, too.
-        self.land().faults.rate = 0;
-        let last = self.land().faults.last.values().copied().max().unwrap_or(0);
         let now = self.land().now;
         // And the stream of what is at rest is looked at after ten minutes.
         self.pass_time((last + 140_000).saturating_sub(now).max(640_000)).await;
         let before = self.land().moves();
         let begin = passes(&self.land());
         let most = self.land().now + quiet * 6_500;
-        while passes(&self.land()) - begin < quiet && self.land().now < most {
+        while passes(&self.land()) - begin < quiet && !self.land().cluster.objects.is_empty() {
+            if self.land().now > most {
+                self.land().violated(
+                    Invariant::Restless,
+                    "all",
+                    "there were not as many passes as were to be seen",
+                );
+                break;
+            }
+            if let Some(operator) = &self.operator {
+                // What is at rest is looked at too rarely.
+                let keys: Vec<Key> = self.land().cluster.objects.keys().cloned().collect();
+                keys.into_iter().for_each(|key| operator.wake(key));
+            }
             self.step().await;
             let after = self.land().moves();
             if after != before {
