@@ -62,6 +62,7 @@ impl Given {
         let seen = Observed {
             cluster_id: "cluster".into(),
             compositor_image: String::new(),
+            age_of_active: None,
             slug_holder: None,
             access: Access::Granted {
                 environment: Environment {

@@ -68,6 +68,7 @@ pub async fn observe(
         participants: Seen::NotAsked,
         sight: Sight::NotLooked,
         mux_connected: None,
+        age_of_active: None,
         kept_key: None,
         start: memory.beside.start(),
         unsent: memory.unsent.seen(),
@@ -109,6 +110,7 @@ pub async fn observe(
         },
     );
     (observed.stream, observed.marked) = streams;
+    observed.age_of_active = world.mux.age_of_active(&credentials.mux);
     if let Seen::Known(Some(stream)) = &observed.stream {
         observed.mux_connected = memory.looks.connected(&stream.id, stream.connected);
     }

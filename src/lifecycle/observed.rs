@@ -12,12 +12,15 @@ use crate::service::stream_key::KeptKey;
 use crate::world::{CompositorError, PodEndpoint};
 use memorialstream_compositor_protocol::CompositorStatus;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Everything that was seen.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// Names this cluster in markers.
     pub cluster_id: String,
+    /// How old Mux's newest word about what is active is.
+    pub age_of_active: Option<Duration>,
     /// The image that a compositor is made with now.
     pub compositor_image: String,
     /// Who holds the slug, when that is another object, as `namespace/name`.

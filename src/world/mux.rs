@@ -20,6 +20,8 @@ pub trait Mux: Send + Sync {
         credentials: &MuxCredentials,
         freshness: Duration,
     ) -> Result<Arc<Vec<LiveStream>>, ProviderError>;
+    /// How old the newest answer about active streams is; absent before the first.
+    fn age_of_active(&self, credentials: &MuxCredentials) -> Option<Duration>;
     /// One live stream. `None`: Mux says that it does not exist, and the credentials are good. `Duration::ZERO` asks for
     /// Mux's own word of this moment, as is needed before a start; fresher than 10 s goes ahead of other looks.
     async fn stream(

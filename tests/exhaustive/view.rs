@@ -148,6 +148,7 @@ impl View {
         Observed {
             cluster_id: CLUSTER.into(),
             compositor_image: String::new(),
+            age_of_active: None,
             slug_holder: None,
             access: if mux_silent { Access::Failed(mux()) } else { access },
             set_aside: None,

@@ -336,3 +336,25 @@ fn a_stream_that_somebody_disables_ends_no_session() {
         stage
     }));
 }
+
+/// Neither Mux nor a player tells anything any more: that all is well was true when they told.
+#[test]
+fn on_air_is_not_said_long_after_mux_and_the_player_fell_silent() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::Compositor).await;
+        let silent = |stage: &Stage, party| {
+            let until = stage.land().now + 40_000;
+            stage.land().faults.silent.insert(party, until);
+        };
+        silent(&stage, Party::Viewer);
+        stage.pass_time(20_000).await;
+        assert_eq!(on_air(&mut stage.land()).0, "True", "Mux says so");
+        silent(&stage, Party::Viewer);
+        silent(&stage, Party::Mux);
+        stage.pass_time(14_000).await;
+        assert_eq!(on_air(&mut stage.land()).0, "Unknown");
+        stage.pass_time(45_000).await;
+        assert_eq!(on_air(&mut stage.land()).0, "True");
+        stage
+    }));
+}

@@ -224,6 +224,11 @@ impl world::Mux for Mux {
         Ok(joined.environment.really_active(&listed))
     }
 
+    fn age_of_active(&self, credentials: &MuxCredentials) -> Option<Duration> {
+        let joined = self.account(credentials).ok()?.joined()?;
+        Some(joined.active.last()?.came.elapsed())
+    }
+
     async fn marked_streams(
         &self,
         credentials: &MuxCredentials,

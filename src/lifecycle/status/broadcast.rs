@@ -8,10 +8,15 @@ use crate::lifecycle::backoff::Part;
 use crate::lifecycle::in_flight::StartSeen;
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::plan::Action;
+use crate::lifecycle::sight::Sight;
 use crate::lifecycle::witnesses::{Testimony, Witnesses};
 use crate::providers::mux::LiveStreamStatus;
 use crate::service::desired::{self, broadcast_under_way};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// What is on air is asked for every 6 s: after this long at least one question was not answered in time.
+const MUX_IS_SILENT: Duration = Duration::from_secs(9);
 
 impl View<'_> {
     pub(super) fn via(&self) -> Via {
@@ -123,7 +128,18 @@ impl View<'_> {
                 return Statement::new(kind, Truth::Unknown, Reason::NotAnswering, message);
             }
         }
+        if self.nobody_sees_what_arrives() {
+            let message =
+                "neither Mux nor the playback address answers: nobody can say whether mourners see Program";
+            return Statement::new(kind, Truth::Unknown, Reason::ProviderNotAnswering, message);
+        }
         Statement::new(kind, true, Reason::OnAir, "")
+    }
+
+    /// The last word of Mux's is old, and no player can look either.
+    fn nobody_sees_what_arrives(&self) -> bool {
+        let blind = matches!(self.observed.sight, Sight::Unknown(_));
+        blind && self.observed.age_of_active.is_some_and(|age| age > MUX_IS_SILENT)
     }
 
     /// Mux plays a slate of its own through the reconnect window of low latency streams

@@ -202,6 +202,13 @@ pub const ALL: &[Bug] = &[
         seen_as: "Unknown",
     },
     Bug {
+        name: "an old word of Mux's is taken for a new one where no player can look",
+        finding: None,
+        places: &[("src/lifecycle/status/broadcast.rs", "self.nobody_sees_what_arrives()", "false")],
+        caught_by: Check::Test("rarities::on_air_is_not_said_long_after_mux_and_the_player_fell_silent"),
+        seen_as: "Unknown",
+    },
+    Bug {
         name: "a stream that was never on air is not believed to be",
         finding: None,
         places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
