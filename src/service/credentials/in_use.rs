@@ -298,6 +298,12 @@ mod tests {
         );
     }
 
+    #[test]
+    fn two_secrets_for_the_same_accounts_have_a_copy_each() {
+        let copy = |secret| copy_name("family", secret, "E1", "wss://a.livekit.cloud");
+        assert_ne!(copy("own"), copy("next-key"));
+    }
+
     #[tokio::test]
     async fn a_copy_goes_with_the_last_that_uses_it() {
         let secrets = Memory::default();

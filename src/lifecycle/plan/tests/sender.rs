@@ -219,3 +219,16 @@ fn a_broadcast_that_reached_mux_belongs_to_its_session() {
     let standby = given.ask(State::Standby).plan().status;
     assert_eq!(standby.live_session, Some(1), "a session that is raised while it ends has not begun");
 }
+
+/// Its bearer token cannot be read: whether it sends, nobody knows.
+#[test]
+fn a_pod_that_could_not_be_asked_is_not_taken_for_stopped() {
+    let stopping = |change: &dyn Fn(&mut Given)| {
+        let mut given = Given::live(Via::Compositor).ask(State::Standby);
+        given.seen.compositor = None;
+        change(&mut given);
+        given.plan().status.ended_at.is_none()
+    };
+    assert!(stopping(&|_| {}));
+    assert!(!stopping(&|given| given.seen.pods.clear()), "there is none");
+}
