@@ -71,9 +71,10 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             .context("read the UID of the namespace kube-system; give --cluster-id if that is not allowed")?,
     };
     let transport = HttpTransport::new().context("set up the client of Mux")?;
+    let objects = KubernetesObjects::new(client.clone(), streams.clone(), changes);
     let world = World {
         clock: Arc::new(SystemClock),
-        objects: Arc::new(KubernetesObjects::new(client.clone(), streams.clone(), changes)),
+        objects: Arc::new(objects.clone()),
         secrets: Arc::new(KubernetesSecrets::new(client.clone(), Some(settings.opt_in))),
         pods: Arc::new(KubernetesPods::new(client.clone(), pods.clone())),
         mux: Arc::new(Mux::new(Arc::new(transport))),
@@ -107,12 +108,14 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             // Status is the lanes' own writing; only what people changed wakes them.
             Told::Changed { reference, before, now } => {
                 listening.listen(&now);
+                objects.note_readable(&now);
                 if before.is_none_or(|before| asked(&before) != asked(&now)) {
                     woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
                 }
             }
             Told::Gone(before) => listening.forget(&before),
             Told::Unreadable(object) => {
+                objects.note_unreadable(&object);
                 if unreadable.unbounded_send(*object).is_err() {
                     tracing::debug!("nobody tells of unreadable objects any more");
                 }

@@ -65,7 +65,8 @@ pub(super) async fn sweep_copies(context: &Context, released: Option<&Identity>)
     };
     let objects = context.world.objects.memorial_streams();
     let objects = objects.iter().filter(|object| !is_released(object));
-    let named = objects.filter_map(|object| object.status.as_ref()?.credentials_copy.clone()).collect();
+    let named = objects.filter_map(|object| object.status.as_ref()?.credentials_copy.clone());
+    let named = named.chain(context.world.objects.copies_of_unreadable()).collect();
     if let Err(error) = context.in_use.sweep(context.world.secrets.as_ref(), &named).await {
         tracing::warn!(%error, "copies of credentials that nobody uses may be left until the next look for them");
     }

@@ -77,6 +77,7 @@ impl Given {
             },
             set_aside: None,
             stream: Seen::Known(Some(stream())),
+            stream_is_awaited: false,
             marked: Seen::NotAsked,
             rooms: Seen::Known(Vec::new()),
             egresses: Seen::Known(Vec::new()),

@@ -2,7 +2,7 @@
 
 use super::at_rest::{is_at_rest, mux_stream_is};
 use super::backoff::Backoffs;
-use super::plan::{Timings, may_be_visited, room_may_return};
+use super::plan::{Timings, may_be_visited, room_may_return, shortest_rest};
 use crate::api::MemorialStream;
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::spec::{State, StreamDeletion, Via};
@@ -81,7 +81,8 @@ pub fn look(
             let quiet = backoffs.is_empty() && !ended_just_now(status, now);
             coming_up(object, state, pod_is_ready, held, quiet, timings)
         }
-        Some((Some(_), _)) if rests => StreamLook::Spare(timings.idle),
+        // Each time that it is come to, unless something else brought it here in between.
+        Some((Some(_), _)) if rests => StreamLook::Spare(shortest_rest(timings)),
         Some((Some(_), _)) if is_deleted_with_its_stream(object) => StreamLook::No,
         Some((Some(_), _)) => StreamLook::ById(UNTOUCHED),
         Some((None, Some(_))) => StreamLook::Search(timings.second_search / 2),
@@ -201,7 +202,7 @@ mod tests {
         let timings = Timings::default();
         for state in [State::Idle, State::Ended] {
             let look = looked(&object(state, Reason::Disabled), state, false, &Backoffs::new());
-            assert_eq!(look.stream, StreamLook::Spare(timings.idle));
+            assert_eq!(look.stream, StreamLook::Spare(shortest_rest(&timings)));
             assert_eq!((look.rooms, look.egresses), (timings.idle, Some(timings.idle)));
         }
     }

@@ -14,7 +14,7 @@ use crate::service::credentials::{Access, Credentials, SignedIn, sign_in};
 use crate::service::desired::{broadcast_under_way, desired};
 use crate::service::pod::{boots_wrong, endpoint, pods_and_recorded};
 use crate::service::stream_key::{KeptKey, secret_name};
-use crate::world::{Mux, World};
+use crate::world::{Mux, SpareLook, World};
 use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ pub async fn observe(
         access,
         set_aside,
         stream: Seen::NotAsked,
+        stream_is_awaited: false,
         marked: Seen::NotAsked,
         rooms: Seen::NotAsked,
         egresses: Seen::NotAsked,
@@ -109,7 +110,8 @@ pub async fn observe(
             if busy { kept_key(world, &identity.namespace, &name).await } else { None }
         },
     );
-    (observed.stream, observed.marked) = streams;
+    observed.stream_is_awaited = streams.awaited;
+    (observed.stream, observed.marked) = (streams.own, streams.marked);
     observed.age_of_active = world.mux.age_of_active(&credentials.mux);
     if let Seen::Known(Some(stream)) = &observed.stream {
         observed.mux_connected = memory.looks.connected(&stream.id, stream.connected);
@@ -140,7 +142,16 @@ async fn kept_key(world: &World, namespace: &str, name: &str) -> Option<KeptKey>
     }
 }
 
-/// The stream, and those with our marker where they were searched for.
+/// What was seen of the live streams of an object.
+struct Streams {
+    /// The one that status names.
+    own: Seen<Option<LiveStream>>,
+    /// The answer is on its way.
+    awaited: bool,
+    /// Those with our marker, where they were searched for.
+    marked: Seen<Vec<LiveStream>>,
+}
+
 async fn streams(
     world: &World,
     status: &MemorialStreamStatus,
@@ -148,9 +159,13 @@ async fn streams(
     access: &Access,
     marker: &str,
     look: StreamLook,
-) -> (Seen<Option<LiveStream>>, Seen<Vec<LiveStream>>) {
+) -> Streams {
+    let without_marked = |own| Streams { own, awaited: false, marked: Seen::NotAsked };
     if let Access::Failed(error) = access {
-        return (Seen::Failed(error.clone()), Seen::Failed(error.clone()));
+        return Streams {
+            marked: Seen::Failed(error.clone()),
+            ..without_marked(Seen::Failed(error.clone()))
+        };
     }
     let (mux, credentials) = (&world.mux, &credentials.mux);
     let id = status.mux.as_ref().and_then(|mux| mux.stream_id.as_deref()).unwrap_or_default();
@@ -159,17 +174,21 @@ async fn streams(
         StreamLook::Search(freshness) => {
             let ids = mux.marked_streams(credentials, marker, freshness).await;
             let marked = those_that_exist(mux.as_ref(), credentials, ids, freshness).await;
-            return (Seen::NotAsked, marked.into());
+            return Streams { marked: marked.into(), ..without_marked(Seen::NotAsked) };
         }
         StreamLook::Now => mux.stream(credentials, id, Duration::ZERO).await.into(),
         StreamLook::ById(freshness) => mux.stream(credentials, id, freshness).await.into(),
         StreamLook::Spare(freshness) => {
-            let stream = mux.spare_look(credentials, id, freshness).await.map_or(Seen::NotAsked, Seen::from);
+            let (own, awaited) = match mux.spare_look(credentials, id, freshness).await {
+                SpareLook::NotNow => (Seen::NotAsked, false),
+                SpareLook::Awaited => (Seen::NotAsked, true),
+                SpareLook::Answered(answer) => (answer.into(), false),
+            };
             // A duplicate that a stale leader made goes with the next scan, which serves the whole environment.
             let ids = mux.marked_streams(credentials, marker, SCAN).await;
             let seconds = ids.map(|ids| ids.into_iter().filter(|second| second != id).collect());
             let seconds = those_that_exist(mux.as_ref(), credentials, seconds, SECONDS).await;
-            return (stream, seconds.map_or(Seen::NotAsked, Seen::Known));
+            return Streams { own, awaited, marked: seconds.map_or(Seen::NotAsked, Seen::Known) };
         }
         StreamLook::OnAir { list, own } => {
             let active = mux.active_streams(credentials, list).await;
@@ -181,7 +200,7 @@ async fn streams(
             }
         }
     };
-    (stream, Seen::NotAsked)
+    without_marked(stream)
 }
 
 /// The streams themselves: what bears our marker is not taken or deleted on the word of a list. No more than a few at

@@ -31,6 +31,8 @@ pub struct Observed {
     pub set_aside: Option<SetAside>,
     /// The Mux live stream.
     pub stream: Seen<Option<LiveStream>>,
+    /// It was asked for, since there was room for a look on which nothing depends, and the answer is on its way.
+    pub stream_is_awaited: bool,
     /// Every Mux live stream with our marker. Searched only when it matters.
     pub marked: Seen<Vec<LiveStream>>,
     /// Our rooms: those whose name begins with this object's.

@@ -13,7 +13,7 @@ pub mod viewer;
 pub use clock::Clock;
 pub use compositor::{Compositor, CompositorError, PodEndpoint};
 pub use livekit::LiveKit;
-pub use mux::Mux;
+pub use mux::{Mux, SpareLook};
 pub use objects::{KubernetesError, Objects};
 pub use pods::Pods;
 pub use secrets::{SecretData, Secrets};

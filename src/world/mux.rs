@@ -6,6 +6,17 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What came of a look on which nothing depends.
+#[derive(Clone, Debug)]
+pub enum SpareLook {
+    /// None is left now.
+    NotNow,
+    /// The answer is on its way. Such looks go last: nothing is wrong with Mux.
+    Awaited,
+    /// As for any other look.
+    Answered(Result<Option<LiveStream>, ProviderError>),
+}
+
 /// Mux. Answers may be as old as `freshness`: one request serves all objects of an environment. An answer that takes long
 /// is not waited for: the error says so, and the answer serves who asks next. Failures are those of
 /// [`MuxClient`](crate::providers::mux::MuxClient).
@@ -30,13 +41,8 @@ pub trait Mux: Send + Sync {
         id: &str,
         freshness: Duration,
     ) -> Result<Option<LiveStream>, ProviderError>;
-    /// One live stream on which nothing depends now. `None`: not now. However many ask, it costs a few requests a minute.
-    async fn spare_look(
-        &self,
-        credentials: &MuxCredentials,
-        id: &str,
-        freshness: Duration,
-    ) -> Option<Result<Option<LiveStream>, ProviderError>>;
+    /// One live stream on which nothing depends now. However many ask, it costs a few requests a minute.
+    async fn spare_look(&self, credentials: &MuxCredentials, id: &str, freshness: Duration) -> SpareLook;
     /// The ids of all live streams with this marker. It takes the list of all streams, whoever made them: many requests,
     /// which serve all objects of the environment. One that was deleted since may be among them.
     async fn marked_streams(

@@ -34,6 +34,8 @@ pub enum KubernetesError {
 pub trait Objects: Send + Sync {
     /// Every MemorialStream, from the cache.
     fn memorial_streams(&self) -> Vec<Arc<MemorialStream>>;
+    /// The copies of credentials that those objects name which cannot be read: what runs for them is ended one day.
+    fn copies_of_unreadable(&self) -> Vec<String>;
     /// Returns once the cache holds a newer generation of `object`, or no longer holds it.
     async fn superseded(&self, object: &MemorialStream);
     /// Adds or removes our finalizer, carrying the object's resourceVersion.

@@ -153,6 +153,7 @@ impl View {
             access: if mux_silent { Access::Failed(mux()) } else { access },
             set_aside: None,
             stream,
+            stream_is_awaited: false,
             marked: if mux_silent { Seen::Failed(mux()) } else { Seen::Known(marked.collect()) },
             rooms: if livekit_silent { Seen::Failed(livekit()) } else { Seen::Known(self.rooms()) },
             egresses: if livekit_silent { Seen::Failed(livekit()) } else { Seen::Known(self.egresses()) },

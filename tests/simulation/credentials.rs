@@ -127,6 +127,23 @@ fn rotated_credentials_that_work_take_the_place_of_the_old_ones() {
     }));
 }
 
+/// The operator starts anew while an object cannot be read: nothing else names the copy then.
+#[test]
+fn the_copy_of_an_object_that_cannot_be_read_outlives_a_restart() {
+    well(simulate(7, |mut stage| async move {
+        live(&mut stage).await;
+        stage.land().spoil(JANE, 20_000);
+        stage.crash();
+        stage.pass_time(15_000).await;
+        stage.land().lose_secret(SYSTEM);
+        stage.pass_time(20_000).await;
+        assert_eq!(valid(&stage).1, Reason::SecretNotFound.as_str());
+        stage.land().discard(JANE);
+        nothing_is_left(&mut stage, JANE).await;
+        stage
+    }));
+}
+
 /// Secrets and RoleBindings go first; then the operator starts anew.
 #[test]
 fn a_namespace_that_is_deleted_while_live_ends_everything() {

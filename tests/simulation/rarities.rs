@@ -358,3 +358,26 @@ fn on_air_is_not_said_long_after_mux_and_the_player_fell_silent() {
         stage
     }));
 }
+
+/// At rest it is looked at every ten minutes, with patience for no more than some seconds. That it is gone Mux is asked
+/// twice, and whether the credentials are good besides.
+#[test]
+fn a_lost_stream_is_made_anew_though_the_look_at_it_took_long() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Idle, Via::LiveKit);
+        stage.reaches(State::Idle, 60_000).await.expect("Idle");
+        stage.pass_time(30_000).await;
+        stage.land().somebody_deletes_the_stream(JANE);
+        stage.land().faults.always = Some((Site::ListStreams, Fault::Hang));
+        let lists = |land: &mut Land| land.faults.called.get(&Site::ListStreams).copied();
+        let before = lists(&mut stage.land());
+        let hung = |land: &mut Land| lists(land) != before;
+        stage.until(800_000, hung).await.expect("a look");
+        stage.land().faults.always = None;
+        let again = |land: &mut Land| land.streams(JANE) == 1;
+        // The hung request is given up, and asked again of an account that was slow; then its answer is there.
+        stage.until(150_000, again).await.expect("a new stream");
+        stage
+    }));
+}

@@ -15,7 +15,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector;
 use kube::{Client, Resource};
 use serde_json::json;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// MemorialStreams, over a shared cache.
@@ -26,6 +27,9 @@ pub struct KubernetesObjects {
     /// Told of every change of `cache`, after it stands there.
     changes: watch::Receiver<()>,
     recorder: Recorder,
+    /// What an object that cannot be read names, by its UID. One that is deleted meanwhile, which takes somebody who
+    /// removes our finalizer, is remembered until the operator starts anew.
+    copies_of_unreadable: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl KubernetesObjects {
@@ -37,7 +41,26 @@ impl KubernetesObjects {
     ) -> Self {
         let reporter = Reporter { controller: "memorialstream-operator".into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, cache, changes, recorder }
+        Self { client, cache, changes, recorder, copies_of_unreadable: Arc::default() }
+    }
+
+    /// An object cannot be read.
+    pub fn note_unreadable(&self, object: &Unreadable) {
+        let mut copies = self.copies();
+        if let (Some(uid), Some(copy)) = (&object.metadata.uid, &object.credentials_copy) {
+            copies.insert(uid.clone(), copy.clone());
+        }
+    }
+
+    /// An object can be read.
+    pub fn note_readable(&self, object: &MemorialStream) {
+        if let Some(uid) = &object.metadata.uid {
+            self.copies().remove(uid);
+        }
+    }
+
+    fn copies(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.copies_of_unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its answers are read as the cache is: only as far as they are used.
@@ -103,6 +126,10 @@ async fn superseded(
 impl Objects for KubernetesObjects {
     fn memorial_streams(&self) -> Vec<Arc<MemorialStream>> {
         self.cache.state()
+    }
+
+    fn copies_of_unreadable(&self) -> Vec<String> {
+        self.copies().values().cloned().collect()
     }
 
     async fn superseded(&self, object: &MemorialStream) {

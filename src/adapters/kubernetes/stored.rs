@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// How much of a reason is told.
 const LONGEST_REASON: usize = 200;
+/// Of a Secret, as the API server allows it.
+const LONGEST_NAME: usize = 253;
 /// How much of an annotation is kept.
 const LONGEST_ANNOTATION: usize = 64;
 
@@ -33,6 +35,8 @@ pub struct Unreadable {
     pub metadata: ObjectMeta,
     /// Why; bounded, and without what stands in the object.
     pub reason: String,
+    /// The copy of credentials that its status names, for what runs for it is ended with that one day.
+    pub credentials_copy: Option<String>,
 }
 
 impl Unreadable {
@@ -125,6 +129,9 @@ impl<'de> Deserialize<'de> for Stored {
         let metadata = metadata.into();
         let cannot =
             |half| move |error: serde_json::Error| format!("{half}: {}", bounded(&error.to_string()));
+        let copy =
+            status.get("credentialsCopy").and_then(Value::as_str).filter(|name| name.len() <= LONGEST_NAME);
+        let credentials_copy = copy.map(str::to_owned);
         let spec = MemorialStreamSpec::deserialize(spec).map_err(cannot("spec"));
         let status = Option::<MemorialStreamStatus>::deserialize(status).map_err(cannot("status"));
         Ok(match spec.and_then(|spec| Ok((spec, status?))) {
@@ -133,7 +140,7 @@ impl<'de> Deserialize<'de> for Stored {
                 shrink(&mut object);
                 Self::Readable(Box::new(object))
             }
-            Err(reason) => Self::Unreadable(Box::new(Unreadable { metadata, reason })),
+            Err(reason) => Self::Unreadable(Box::new(Unreadable { metadata, reason, credentials_copy })),
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::providers::mux::{
     NewLiveStream, Priority, RateLimiter, RateLimits, Transport,
 };
 use crate::providers::{Cause, ErrorClass, Interruption, Provider, ProviderError};
-use crate::world;
+use crate::world::{self, SpareLook};
 use async_trait::async_trait;
 use environment::MuxEnvironment;
 use markers::Markers;
@@ -253,24 +253,18 @@ impl world::Mux for Mux {
         joined.stream(id, freshness, priority).await
     }
 
-    async fn spare_look(
-        &self,
-        credentials: &MuxCredentials,
-        id: &str,
-        freshness: Duration,
-    ) -> Option<Result<Option<LiveStream>, ProviderError>> {
+    async fn spare_look(&self, credentials: &MuxCredentials, id: &str, freshness: Duration) -> SpareLook {
         let joined = match self.joined(credentials).await {
             Ok(joined) => joined,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return SpareLook::Answered(Err(error)),
         };
         let fresh = joined.environment.is_known(id, freshness);
         if !fresh && !joined.environment.take_spare(freshness) {
-            return None;
+            return SpareLook::NotNow;
         }
         match joined.stream(id, freshness, Priority::Look).await {
-            // It goes last: all that is told by this is how long others wait for their turn.
-            Err(error) if error.cause == Some(Cause::NoAnswerYet) => None,
-            answer => Some(answer),
+            Err(error) if error.cause == Some(Cause::NoAnswerYet) => SpareLook::Awaited,
+            answer => SpareLook::Answered(answer),
         }
     }
 

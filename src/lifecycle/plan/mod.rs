@@ -573,14 +573,23 @@ impl Pass<'_> {
     /// How long an object that is at rest is left alone: the longer, the less may happen to it, and each for a time of its
     /// own, so that many do not come at once.
     fn rest(&self) -> Duration {
-        if !self.observed.backoffs.is_empty() || may_be_visited(&self.status, self.now) {
+        let observed = self.observed;
+        if !observed.backoffs.is_empty()
+            || observed.stream_is_awaited
+            || may_be_visited(&self.status, self.now)
+        {
             return self.timings.slow;
         }
         let mut hasher = DefaultHasher::new();
         self.identity.uid.hash(&mut hasher);
         let share = u32::try_from(hasher.finish() % 512).unwrap_or(0);
-        self.timings.idle * 3 / 4 + self.timings.idle * share / 1024
+        shortest_rest(self.timings) + self.timings.idle * share / 1024
     }
+}
+
+/// How long what is at rest is left alone at least; each for a time of its own, up to two thirds longer.
+pub(super) fn shortest_rest(timings: &Timings) -> Duration {
+    timings.idle * 3 / 4
 }
 
 /// No time at all where the clock went back.

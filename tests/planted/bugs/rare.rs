@@ -152,6 +152,24 @@ pub const ALL: &[Bug] = &[
         seen_as: "has not answered yet",
     },
     Bug {
+        name: "the answer to a look on which nothing depends is not fetched",
+        finding: None,
+        places: &[("src/lifecycle/plan/mod.rs", "observed.stream_is_awaited", "false")],
+        caught_by: Check::Test("rarities::a_lost_stream_is_made_anew_though_the_look_at_it_took_long"),
+        seen_as: "a new stream",
+    },
+    Bug {
+        name: "copies of credentials go that only an object names which cannot be read",
+        finding: None,
+        places: &[(
+            "src/lifecycle/copies.rs",
+            "context.world.objects.copies_of_unreadable()",
+            "context.world.objects.copies_of_unreadable().into_iter().filter(|_| !PLANTED)",
+        )],
+        caught_by: Check::Test("credentials::the_copy_of_an_object_that_cannot_be_read_outlives_a_restart"),
+        seen_as: "SecretNotFound",
+    },
+    Bug {
         name: "a TAKE reads how the pod is reached before it is sent",
         finding: None,
         places: &[(

@@ -31,6 +31,12 @@ impl Objects for Process {
         self.caches().objects.values().cloned().collect()
     }
 
+    fn copies_of_unreadable(&self) -> Vec<String> {
+        let land = self.universe.land();
+        let spoiled = land.cluster.objects.iter().filter(|(key, _)| land.cluster.spoiled.contains(*key));
+        spoiled.filter_map(|(_, object)| object.status.as_ref()?.credentials_copy.clone()).collect()
+    }
+
     async fn superseded(&self, object: &MemorialStream) {
         let key = key_of(object);
         let mut changes = self.changes.subscribe();
