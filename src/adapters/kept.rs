@@ -44,6 +44,11 @@ impl<K: Ord + Clone, V> Kept<K, V> {
         Ok(made)
     }
 
+    /// How many there are, those included that nobody asked for in the last minutes.
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.len()
+    }
+
     /// The one of `key`, if there is one.
     pub(super) fn known(&self, key: &K) -> Option<Arc<V>> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);

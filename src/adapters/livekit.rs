@@ -11,13 +11,18 @@ use crate::providers::{Provider, ProviderError};
 use crate::world;
 use async_trait::async_trait;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a room lives that nobody joined yet: longer than any Standby may last.
 const EMPTY_TIMEOUT_SECONDS: u32 = 24 * 3600;
 /// How long a room lives after the last one left: a compositor that restarts must find it again.
 const DEPARTURE_TIMEOUT_SECONDS: u32 = 24 * 3600;
+
+/// LiveKit Cloud allows a project 1,000 requests a minute (docs.livekit.io, quotas and limits). What is asked of each room on
+/// air is asked the more rarely the more of them there are: who is in it, and whether its worker is there, take 400 each.
+const BETWEEN_TWO_ROOMS: Duration = Duration::from_millis(150);
 
 struct Project {
     api: Arc<dyn LiveKitApi>,
@@ -28,6 +33,8 @@ struct Project {
     participants: Kept<String, Question<Vec<Participant>>>,
     /// By id: those that the list does not show.
     over: Kept<String, Question<Option<Egress>>>,
+    /// When the worker of an egress answered last, by the egress.
+    workers: Kept<String, Mutex<Option<Instant>>>,
     changes: Deeds<()>,
     creates: Deeds<LiveKitRoom>,
 }
@@ -68,10 +75,18 @@ impl LiveKit {
                 egresses: Question::new(Provider::LiveKit, "egresses"),
                 participants: Kept::default(),
                 over: Kept::default(),
+                workers: Kept::default(),
                 changes: Deeds::repeatable(Provider::LiveKit),
                 creates: Deeds::repeatable(Provider::LiveKit),
             })
         })
+    }
+}
+
+impl Project {
+    /// How old an answer about one room may be at least.
+    fn spacing(&self) -> Duration {
+        BETWEEN_TWO_ROOMS * u32::try_from(self.participants.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -108,6 +123,7 @@ impl world::LiveKit for LiveKit {
         let (api, pulse, name) = (Arc::clone(&project.api), Arc::clone(&project.pulse), room.to_owned());
         let ask = async move { pulse.watch(api.participants(&name)).await };
         let question = about(&project.participants, "participants", room);
+        let freshness = freshness.max(project.spacing());
         Ok(question.get(&project.pulse, freshness, ask).await?.answer)
     }
 
@@ -179,7 +195,17 @@ impl world::LiveKit for LiveKit {
     }
 
     async fn ask_worker(&self, credentials: &LiveKitCredentials, id: &str) -> Result<bool, ProviderError> {
-        self.project(credentials)?.api.ask_worker(id).await
+        let project = self.project(credentials)?;
+        let never = || Ok::<_, Infallible>(Mutex::default());
+        let answered = project.workers.get(&id.to_owned(), never).unwrap_or_else(|never| match never {});
+        let last = *answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|at| at.elapsed() < project.spacing()) {
+            return Ok(true);
+        }
+        let asked = Instant::now();
+        let answer = project.api.ask_worker(id).await?;
+        *answered.lock().unwrap_or_else(PoisonError::into_inner) = answer.then_some(asked);
+        Ok(answer)
     }
 
     async fn stop_egress(&self, credentials: &LiveKitCredentials, id: &str) -> Result<(), ProviderError> {
@@ -192,5 +218,104 @@ impl world::LiveKit for LiveKit {
             stopped
         };
         project.changes.run(&project.pulse, "stop_egress", id, deed).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::Secret;
+    use crate::world::LiveKit as _;
+    use futures::future::join_all;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Counts what it is asked, and answers within 20 ms.
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl Counting {
+        async fn answer<T>(&self, answer: T) -> Result<T, ProviderError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(SECOND / 50).await;
+            Ok(answer)
+        }
+    }
+
+    #[async_trait]
+    impl LiveKitApi for Counting {
+        async fn create_room(&self, _: &str, _: &str, _: u32, _: u32) -> Result<LiveKitRoom, ProviderError> {
+            Err(ProviderError::transient_for_test())
+        }
+
+        async fn rooms(&self) -> Result<Vec<LiveKitRoom>, ProviderError> {
+            self.answer(Vec::new()).await
+        }
+
+        async fn delete_room(&self, _: &str) -> Result<(), ProviderError> {
+            self.answer(()).await
+        }
+
+        async fn participants(&self, _: &str) -> Result<Vec<Participant>, ProviderError> {
+            self.answer(Vec::new()).await
+        }
+
+        async fn start_program_egress(&self, _: &ProgramEgress) -> Result<Egress, ProviderError> {
+            Err(ProviderError::transient_for_test())
+        }
+
+        async fn egresses(&self, _: Option<&str>, _: bool) -> Result<Vec<Egress>, ProviderError> {
+            self.answer(Vec::new()).await
+        }
+
+        async fn egress(&self, _: &str) -> Result<Option<Egress>, ProviderError> {
+            self.answer(None).await
+        }
+
+        async fn ask_worker(&self, _: &str) -> Result<bool, ProviderError> {
+            self.answer(true).await
+        }
+
+        async fn stop_egress(&self, _: &str) -> Result<(), ProviderError> {
+            self.answer(()).await
+        }
+    }
+
+    /// How many requests a minute so many services cost that are live by LiveKit, as their passes ask.
+    async fn requests_a_minute(services: u32) -> u32 {
+        let api = Arc::new(Counting::default());
+        let connected = Arc::clone(&api);
+        let livekit = LiveKit::new(move |_| Ok(Arc::clone(&connected) as Arc<dyn LiveKitApi>));
+        let credentials = LiveKitCredentials {
+            url: "wss://a.livekit.cloud".into(),
+            api_key: "key".into(),
+            api_secret: Secret::new("hidden"),
+        };
+        let begin = Instant::now();
+        join_all((0..services).map(async |service| {
+            tokio::time::sleep(SECOND * service / 20).await;
+            while begin.elapsed() < SECOND * 600 {
+                let (room, egress) = (format!("room-{service}"), format!("EG_{service}"));
+                livekit.rooms(&credentials, SECOND * 2).await.unwrap();
+                livekit.active_egresses(&credentials, SECOND * 2).await.unwrap();
+                livekit.participants(&credentials, &room, SECOND * 2).await.unwrap();
+                assert!(livekit.ask_worker(&credentials, &egress).await.unwrap());
+                tokio::time::sleep(SECOND * 2).await;
+            }
+        }))
+        .await;
+        api.0.load(Ordering::Relaxed) / 10
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_services_on_air_stay_within_the_quota_of_livekit_cloud() {
+        let alone = requests_a_minute(1).await;
+        for services in [10, 20, 100] {
+            let all = requests_a_minute(services).await;
+            println!("{services} services: {all} requests a minute; one: {alone}");
+            assert!(all < 950, "{services} services: {all} requests a minute");
+            assert!(services > 10 || all > 500, "few are asked as often as one: {all}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::intents::Unsent;
 use super::plan::Timings;
 use super::sight::Looks;
 use super::slugs::Slugs;
+use super::unwritten::Unwritten;
 use crate::api::MemorialStream;
 use crate::api::names::RECONCILE_REQUESTED_AT;
 use crate::service::Identity;
@@ -63,12 +64,18 @@ pub struct Memory {
     pub unsent: Unsent,
     /// The looks at what mourners see.
     pub looks: Looks,
+    /// What the API server did not take.
+    pub unwritten: Unwritten,
 }
 
 impl Memory {
     fn is_empty(&self) -> bool {
-        let Self { failures, beside, unsent, looks } = self;
-        failures.is_empty() && beside.is_empty() && unsent.is_empty() && looks.is_empty()
+        let Self { failures, beside, unsent, looks, unwritten } = self;
+        failures.is_empty()
+            && beside.is_empty()
+            && unsent.is_empty()
+            && looks.is_empty()
+            && unwritten.is_empty()
     }
 }
 

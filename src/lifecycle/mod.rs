@@ -20,6 +20,7 @@ mod rotation;
 pub mod sight;
 pub mod slugs;
 pub mod status;
+pub mod unwritten;
 pub mod witnesses;
 
 pub use context::Context;

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// One pass.
 ///
 /// # Errors
-/// Kubernetes did not take a write: nothing was done without its record.
+/// Kubernetes did not take a write: nothing was begun without its record; what is to end goes on ending.
 pub async fn reconcile(
     context: &Context,
     object: &MemorialStream,
@@ -32,7 +32,12 @@ pub async fn reconcile(
     };
     let memory = context.memories.of(&identity, object);
     let now = context.world.clock.now();
-    let (object, news) = hear(context, object, now).await?;
+    let (stored, news, not_taken) = match hear(context, object, now).await {
+        Ok((stored, news)) => (stored, news, None),
+        Err(error) if is_changed(&error) => return Err(error),
+        Err(error) => (said::with_held_words(object), None, Some(error)),
+    };
+    let object = memory.unwritten.over(&stored).unwrap_or_else(|| stored.clone());
     let mut observed = observe(context, &identity, &object, &memory, now).await;
     // Looking may have taken long: what is decided now, and noted, counts from now.
     let now = context.world.clock.now();
@@ -48,26 +53,38 @@ pub async fn reconcile(
     });
     let mut described = status::describe(&object, &observed, &plan, now);
     described.credentials_copy = keep_credentials(context, &identity, &object, &observed).await?;
+    let awaited = matches!(plan.desired.state, State::Live | State::Standby);
     // The record comes first: an intent that is not written down is a create that is never found again.
-    let object = match write(context, &object, &described, &plan.actions).await {
+    let written = match not_taken {
+        Some(error) => Err(error),
+        None => write(context, &stored, &described, &plan.actions).await,
+    };
+    let pass = |object| apply::Pass {
+        context,
+        identity: &identity,
+        object,
+        observed: &observed,
+        memory: &memory,
+        awaited,
+    };
+    let object = match written {
         Ok(object) => {
             memory.unsent.is_sent(&plan.actions, &described);
+            memory.unwritten.forget();
             object
         }
         Err(error) => {
             memory.unsent.is_given_up(&plan.actions, &described);
+            if !is_changed(&error) && !awaited {
+                let ends: Vec<Action> = plan.actions.into_iter().filter(Action::ends).collect();
+                let outcomes = pass(&object).apply(&ends).await;
+                memory.unwritten.keep(&stored, apply::settle(described, &outcomes));
+            }
             return Err(error);
         }
     };
     memory.beside.recorded(&observed.start);
-    let pass = apply::Pass {
-        context,
-        identity: &identity,
-        object: &object,
-        observed: &observed,
-        memory: &memory,
-        awaited: matches!(plan.desired.state, State::Live | State::Standby),
-    };
+    let pass = pass(&object);
     let outcomes = pass.apply(&plan.actions).await;
     tell(context, &object, news.into_iter().chain(plan.events).collect());
     if outcomes.contains(&Outcome::Released) {
@@ -95,6 +112,11 @@ pub async fn reconcile(
     let requeue = over.map_or(requeue, |over| requeue.min(over + Duration::from_millis(50)));
     context.memories.put_away(&identity, memory);
     Ok(controller::Action::requeue(requeue))
+}
+
+/// Somebody else wrote the object, or deleted it: it is looked at anew.
+fn is_changed(error: &KubernetesError) -> bool {
+    matches!(error, KubernetesError::Conflict | KubernetesError::NotFound)
 }
 
 /// Publishes Events. No end waits for that.

@@ -381,3 +381,24 @@ fn a_lost_stream_is_made_anew_though_the_look_at_it_took_long() {
         stage
     }));
 }
+
+/// A CRD of before an upgrade, a policy, a full etcd.
+#[test]
+fn what_is_to_end_ends_though_no_status_is_taken() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, via).await;
+            stage.land().faults.always = Some((Site::WriteStatus, Fault::Refused));
+            stage.land().ask(JANE, State::Ended);
+            let ended = |land: &mut Land| {
+                let pods = land.pods_of(JANE).len();
+                let rooms: usize = land.livekit.values().map(|server| server.rooms.len()).sum();
+                land.senders(JANE) + pods + rooms == 0
+            };
+            stage.until(60_000, ended).await.expect("nothing runs on");
+            stage.land().faults.always = None;
+            stage.reaches(State::Ended, 60_000).await.expect("and it is told");
+            stage
+        }));
+    }
+}

@@ -263,7 +263,10 @@ impl Pass<'_> {
         self.ask_worker(record);
         // LiveKit itself tries for 30 s to reach an ingest again that it had reached before.
         let bound = if is_connected(record) { self.timings.retry } else { self.timings.connect };
-        let reaches_nobody = !is_connected(record) || self.witnesses().nothing_arrives();
+        // A cache between us and the playlist must not have taken off air what Mux takes from a worker that answers.
+        let witnesses = self.witnesses();
+        let doubted = worker_misses(record, self.observed) > 0 || witnesses.mux != Testimony::For;
+        let reaches_nobody = !is_connected(record) || doubted && witnesses.nothing_arrives();
         if self.dark_for().is_some_and(|dark| dark > bound) && reaches_nobody {
             self.warn(
                 "EgressStuck",

@@ -174,6 +174,21 @@ impl Action {
         }
     }
 
+    /// Whether something paid, or that people see, ends by it; asked twice it is the same.
+    pub fn ends(&self) -> bool {
+        matches!(
+            self,
+            Self::CompleteStream(_)
+                | Self::DisableStream(_)
+                | Self::DeleteStream(_)
+                | Self::DeleteRoom(_)
+                | Self::DeletePod(_)
+                | Self::StopEgress(_)
+                | Self::StopSurplus(_)
+                | Self::StopSender { .. }
+        )
+    }
+
     /// Whether it only begins in the pass: what comes of it is told later.
     pub fn runs_beside(&self) -> bool {
         matches!(
@@ -460,7 +475,8 @@ impl Pass<'_> {
         let under_way = broadcast_under_way(&self.status)
             .then(|| self.status.egress.as_ref().and_then(|egress| egress.session).unwrap_or(asked));
         let was_live = self.status.live_session.filter(|live| *live == asked).or(under_way);
-        let ends = by_limit.then_some(asked).or(was_live);
+        // A session that was raised after the limit struck, and before that was seen, has not begun.
+        let ends = if by_limit { under_way.or(Some(asked)) } else { was_live };
         if ends.is_none() || self.status.ended_session >= ends {
             return;
         }

@@ -170,6 +170,20 @@ pub const ALL: &[Bug] = &[
         seen_as: "SecretNotFound",
     },
     Bug {
+        name: "nothing ends while no status is taken",
+        finding: None,
+        places: &[("src/lifecycle/reconcile.rs", "!is_changed(&error) && !awaited", "false")],
+        caught_by: Check::Test("rarities::what_is_to_end_ends_though_no_status_is_taken"),
+        seen_as: "nothing runs on",
+    },
+    Bug {
+        name: "a limit ends a session that was raised after it struck",
+        finding: None,
+        places: &[("src/lifecycle/plan/mod.rs", "under_way.or(Some(asked))", "Some(asked)")],
+        caught_by: Check::Unit("lifecycle::plan::tests::it_is_told_which_limit_ended_a_broadcast"),
+        seen_as: "Some(1)",
+    },
+    Bug {
         name: "a TAKE reads how the pod is reached before it is sent",
         finding: None,
         places: &[(

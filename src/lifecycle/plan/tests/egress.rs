@@ -263,6 +263,16 @@ fn an_egress_with_a_key_of_before_or_that_reaches_nobody_is_stopped() {
     assert!(!dark(91, true, |_| {}), "it is connected, and nobody says that nothing arrives");
     assert!(!dark(35, true, |given| given.seen.mux_connected = Some(false)));
     assert!(dark(36, true, |given| given.seen.mux_connected = Some(false)));
+    let still = |given: &mut Given| given.seen.sight = Sight::Still(Duration::from_secs(60));
+    assert!(!dark(91, true, still), "Mux takes it from a worker that answers");
+    assert!(dark(36, true, |given| {
+        given.seen.sight = Sight::Still(Duration::from_secs(60));
+        given.seen.worker.as_mut().unwrap().misses = 1;
+    }));
+    assert!(dark(36, true, |given| {
+        given.seen.sight = Sight::Still(Duration::from_secs(60));
+        given.seen.stream = Seen::NotAsked;
+    }));
     assert!(!dark(91, false, |given| given.egress().started_at = Some(given.ago(60))), "it is new");
     assert!(!dark(91, false, |given| given.said_before(ConditionType::OnAir, Truth::True, 91)));
     assert!(

@@ -267,4 +267,8 @@ fn it_is_told_which_limit_ended_a_broadcast() {
     let end_at = Some(given.ago(60));
     given.object.spec.schedule = Some(Schedule { end_at, ..Schedule::default() });
     assert_eq!(given.events(), ["EndAt"]);
+    // A person says it again for the next session, before the end was seen.
+    given.egress().session = Some(1);
+    given.object.spec.session = Some(2);
+    assert_eq!(given.plan().status.ended_session, Some(1));
 }
