@@ -221,7 +221,7 @@ impl Land {
     }
 
     /// Keeps which sessions somebody or a limit wanted ended. Of a time in status the fraction of a second is missing.
-    fn note_ends(&mut self, uid: &str) {
+    pub fn note_ends(&mut self, uid: &str) {
         let soon = self.wall_clock().checked_add(SignedDuration::from_secs(2)).unwrap();
         let ends = self.asked(uid, soon, Limit::Earliest) == State::Ended;
         let Some(said) = self.director.said.get_mut(uid).filter(|_| ends) else { return };

@@ -33,6 +33,8 @@ impl Land {
             }
         }
         if let Some(ended) = next.ended_session {
+            // The clock may have been set within this step.
+            self.note_ends(&uid);
             let already = self.watch.ended_session(&uid).is_some_and(|before| before >= ended);
             if !already && !self.may_end(&uid, ended) {
                 let words = format!("session {ended} is marked as ended, and nobody wanted that");
