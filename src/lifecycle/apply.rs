@@ -11,11 +11,16 @@ use crate::providers::{Cause, ErrorClass, ProviderError};
 use crate::service::credentials::Credentials;
 use crate::service::{Identity, control_document, pod};
 use crate::world::{CompositorError, KubernetesError};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_compositor_protocol::{PROTOCOL_VERSION, RtmpDestination, SenderRequest};
 use std::sync::Arc;
 
 /// What fails when a start beside the lane fails.
 const START: Effect = Effect::making(Part::Sender);
+
+/// Of a room's deletion: who may come back has so long, more or less.
+const WORTH_A_WRITE: SignedDuration = SignedDuration::from_secs(2);
 
 /// What came of one action, as far as status must know it before the next look.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +33,8 @@ pub enum Outcome {
     EgressNotStarted,
     /// A Mux live stream is gone.
     StreamDeleted(String),
+    /// A room was deleted, at this time: the write before it may have taken long, or the deletion itself.
+    RoomDeleted(Timestamp),
     /// The compositor pod that status records exists for certain.
     PodMade,
     /// The object is free to go.
@@ -69,6 +76,12 @@ pub fn settle(mut status: MemorialStreamStatus, outcomes: &[Outcome]) -> Memoria
                 mux.stream_id = None;
                 mux.playback_ids = Vec::new();
                 status.playback_url = None;
+            }
+            Outcome::RoomDeleted(at) => {
+                let noted = status.room.as_mut().and_then(|room| room.deleted_at.as_mut());
+                if let Some(noted) = noted.filter(|noted| at.duration_since(noted.0) >= WORTH_A_WRITE) {
+                    *noted = Time(*at);
+                }
             }
             Outcome::PodMade => status.compositor.get_or_insert_default().made = true,
             Outcome::StreamDeleted(_) | Outcome::Released => {}
@@ -236,7 +249,10 @@ impl Pass<'_> {
                 let marker = self.identity.marker(&self.context.cluster_id);
                 world.livekit.create_room(livekit, name, &marker).await?;
             }
-            Action::DeleteRoom(name) => world.livekit.delete_room(livekit, name).await?,
+            Action::DeleteRoom(name) => {
+                world.livekit.delete_room(livekit, name).await?;
+                return Ok(Some(Outcome::RoomDeleted(world.clock.now())));
+            }
             Action::CreatePod { name, incarnation } => {
                 self.create_pod(credentials, name, *incarnation).await?;
                 return Ok(Some(Outcome::PodMade));
@@ -385,5 +401,24 @@ impl Pass<'_> {
                 context.wake(reference);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::status::RoomStatus;
+
+    /// Devices of a room are waited for from when it was closed, not from when that was written down.
+    #[test]
+    fn a_room_is_deleted_when_livekit_did_so() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let deleted_at = |second| {
+            let room = RoomStatus { deleted_at: Some(Time(at(100))), ..RoomStatus::default() };
+            let status = MemorialStreamStatus { room: Some(room), ..MemorialStreamStatus::default() };
+            settle(status, &[Outcome::RoomDeleted(at(second))]).room.unwrap().deleted_at.unwrap().0
+        };
+        assert_eq!(deleted_at(115), at(115));
+        assert_eq!(deleted_at(101), at(100), "not worth a write");
     }
 }

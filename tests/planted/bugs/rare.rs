@@ -184,6 +184,13 @@ pub const ALL: &[Bug] = &[
         seen_as: "Some(1)",
     },
     Bug {
+        name: "a room counts as deleted from when that was written down",
+        finding: None,
+        places: &[("src/lifecycle/apply.rs", "at.duration_since(noted.0) >= WORTH_A_WRITE", "false")],
+        caught_by: Check::Unit("lifecycle::apply::tests::a_room_is_deleted_when_livekit_did_so"),
+        seen_as: "left: 1970-01-01T00:01:40Z",
+    },
+    Bug {
         name: "a TAKE reads how the pod is reached before it is sent",
         finding: None,
         places: &[(
