@@ -90,6 +90,14 @@ impl Project {
     }
 }
 
+/// An answer without an id is none: the egress may run, and is searched for.
+fn with_its_id(egress: Egress) -> Result<Egress, ProviderError> {
+    match egress.id.is_empty() {
+        true => Err(ProviderError::without_id(Provider::LiveKit, "start_egress")),
+        false => Ok(egress),
+    }
+}
+
 /// The question about one thing.
 fn about<T: Send + Sync + 'static>(
     all: &Kept<String, Question<T>>,
@@ -187,7 +195,7 @@ impl world::LiveKit for LiveKit {
     ) -> Result<Egress, ProviderError> {
         let project = self.project(credentials)?;
         // It takes long by its nature: that says nothing about the project.
-        let started = project.api.start_program_egress(request).await;
+        let started = project.api.start_program_egress(request).await.and_then(with_its_id);
         project.egresses.forget();
         // Its worker joins the room: who was there before says nothing of it.
         about(&project.participants, "participants", &request.room).forget();

@@ -66,7 +66,9 @@ pub fn look(
     let under_way = broadcast_under_way(status) || status.ending_since.is_some();
     let busy = matches!(state, State::Live | State::Standby) || under_way;
     let rests = !busy && is_at_rest(object, state) && backoffs.is_empty();
-    let livekit = if busy || room_may_return(status, now, timings) {
+    // The server where a room was open is forgotten only on an answer that came after its devices had time to return.
+    let closing = status.room.as_ref().is_some_and(|room| room.name.is_none() && room.url.is_some());
+    let livekit = if busy || closing || room_may_return(status, now, timings) {
         timings.fast
     } else if !rests || may_be_visited(status, now) {
         timings.slow / 2

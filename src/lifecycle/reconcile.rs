@@ -78,7 +78,8 @@ pub async fn reconcile(
             if !is_changed(&error) && !awaited {
                 let ends: Vec<Action> = plan.actions.into_iter().filter(Action::ends).collect();
                 let outcomes = pass(&object).apply(&ends).await;
-                memory.unwritten.keep(&stored, apply::settle(described, &outcomes));
+                let settled = apply::settle(described.clone(), &outcomes);
+                memory.unwritten.keep(&stored, described, settled);
             }
             return Err(error);
         }

@@ -12,9 +12,9 @@ pub struct Unwritten(Mutex<Option<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
-    /// What the API server holds.
-    stored: MemorialStreamStatus,
-    /// What it did not take.
+    /// What the API server holds: what it held before, or what it seemed not to take.
+    stored: [MemorialStreamStatus; 2],
+    /// How things stand.
     status: MemorialStreamStatus,
 }
 
@@ -29,7 +29,8 @@ impl Unwritten {
         let mut kept = self.kept();
         let Kept { stored, status } = kept.as_ref()?;
         let now = object.status.clone().unwrap_or_default();
-        if !says_the_same(stored, &progress(now.clone())) {
+        let held = progress(now.clone());
+        if stored.iter().all(|stored| !says_the_same(stored, &held)) {
             *kept = None;
             return None;
         }
@@ -43,10 +44,10 @@ impl Unwritten {
         Some(MemorialStream { status: Some(status), ..object.clone() })
     }
 
-    /// The API server holds `object`, and did not take `status`.
-    pub fn keep(&self, object: &MemorialStream, status: MemorialStreamStatus) {
-        let stored = progress(object.status.clone().unwrap_or_default());
-        *self.kept() = Some(Kept { stored, status });
+    /// The API server held `object`, and seemed not to take `tried`; by now things stand as `status` says.
+    pub fn keep(&self, object: &MemorialStream, tried: MemorialStreamStatus, status: MemorialStreamStatus) {
+        let before = object.status.clone().unwrap_or_default();
+        *self.kept() = Some(Kept { stored: [before, tried].map(progress), status });
     }
 
     /// A status was taken.
@@ -87,8 +88,11 @@ mod tests {
         let unwritten = Unwritten::default();
         let stored = object(status(State::Live));
         assert!(unwritten.over(&stored).is_none());
-        unwritten.keep(&stored, status(State::Ended));
+        unwritten.keep(&stored, status(State::Idle), status(State::Ended));
         let over = unwritten.over(&stored).unwrap();
+        assert_eq!(over.status.unwrap().state, Some(State::Ended));
+        // Only the answer was lost.
+        let over = unwritten.over(&object(status(State::Idle))).unwrap();
         assert_eq!(over.status.unwrap().state, Some(State::Ended));
         // The fast lane's part is its own, and does not matter.
         let program = Some(Default::default());

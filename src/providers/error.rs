@@ -113,6 +113,12 @@ impl ProviderError {
         Self::new(provider, operation, class, format!("the call to {provider} was cut short"))
     }
 
+    /// An answer to a create without the id of what was made: it may be there.
+    pub(crate) fn without_id(provider: Provider, operation: &'static str) -> Self {
+        let message = format!("{provider}'s answer does not name what was made");
+        Self::new(provider, operation, ErrorClass::InDoubt, message)
+    }
+
     pub(super) fn because(self, cause: Cause) -> Self {
         Self { cause: Some(cause), ..self }
     }

@@ -5,6 +5,7 @@ use crate::cluster::Key;
 use crate::faults::Party;
 use crate::land::Land;
 use crate::viewer::Sight;
+use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::State;
 use memorialstream_operator::providers::livekit::EgressStatus;
@@ -394,6 +395,12 @@ impl Land {
     fn can_be_on_air(&self, uid: &str) -> bool {
         let said = &self.director.said[uid];
         let Some(object) = self.cluster.objects.get(&said.key) else { return false };
+        // Another took it while this one could not be read.
+        let status = object.status.clone().unwrap_or_default();
+        let stalled = find(&status.conditions, ConditionType::Stalled);
+        if stalled.is_some_and(|one| one.status == "True" && one.reason == Reason::SlugTaken.as_str()) {
+            return false;
+        }
         let via = object.spec.egress.as_ref().and_then(|egress| egress.via).unwrap_or_default();
         let server = self.livekit.get(&said.account.livekit_url);
         let ours = |id: &String| server.is_some_and(|server| server.egresses[id].uid.as_deref() == Some(uid));

@@ -14,6 +14,8 @@ mod cluster;
 #[cfg(test)]
 mod compositor;
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credentials;

@@ -390,11 +390,7 @@ fn what_is_to_end_ends_though_no_status_is_taken() {
             live(&mut stage, via).await;
             stage.land().faults.always = Some((Site::WriteStatus, Fault::Refused));
             stage.land().ask(JANE, State::Ended);
-            let ended = |land: &mut Land| {
-                let pods = land.pods_of(JANE).len();
-                let rooms: usize = land.livekit.values().map(|server| server.rooms.len()).sum();
-                land.senders(JANE) + pods + rooms == 0
-            };
+            let ended = |land: &mut Land| land.senders(JANE) + land.pods_of(JANE).len() == 0;
             stage.until(60_000, ended).await.expect("nothing runs on");
             stage.land().faults.always = None;
             stage.reaches(State::Ended, 60_000).await.expect("and it is told");

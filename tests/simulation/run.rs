@@ -233,8 +233,8 @@ impl Stage {
             return spent;
         }
         let now = self.land().now;
-        // And the stream of what is at rest is looked at after ten minutes.
-        self.pass_time((last + 140_000).saturating_sub(now).max(640_000)).await;
+        // And the stream of what is at rest is looked at after 7.5 to 12.5 minutes.
+        self.pass_time((last + 140_000).saturating_sub(now).max(780_000)).await;
         let before = self.land().moves();
         let begin = passes(&self.land());
         let most = self.land().now + quiet * 6_500;

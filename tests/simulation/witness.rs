@@ -219,7 +219,8 @@ impl Land {
             return self.violated(Invariant::RecordFirst, uid, "a sender starts for an object that is gone");
         };
         let key = crate::cluster::key_of(&object);
-        let session = object.spec.session.unwrap_or(1);
+        // A tool may have taken it out of the spec.
+        let session = self.director.said.get(uid).map_or(1, |said| said.session);
         if self.watch.ended_session(uid).is_some_and(|ended| ended >= session) {
             self.violated(
                 Invariant::EndedIsOver,

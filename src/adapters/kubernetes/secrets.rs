@@ -3,6 +3,7 @@
 use super::{bounded, gone_is_done};
 use crate::api::names::{MANAGED_BY_LABEL, OPERATOR_MANAGER};
 use crate::providers::Secret;
+use crate::service::pod::boots_earlier;
 use crate::world::{KubernetesError, SecretData, Secrets};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
@@ -107,6 +108,9 @@ impl Secrets for KubernetesSecrets {
             }
             Some(existing) => {
                 check_owner(&existing, &secret)?;
+                if boots_earlier(&secret, &existing) {
+                    return Err(KubernetesError::Conflict);
+                }
                 let mut secret = secret;
                 // Somebody else's that took its place meanwhile is not written either.
                 secret.metadata.resource_version = existing.metadata.resource_version;
@@ -191,6 +195,18 @@ mod tests {
     use super::*;
     use crate::api::MemorialStream;
     use crate::service::pod::boot_secret;
+
+    #[test]
+    fn a_boot_secret_never_gives_way_to_that_of_an_earlier_pod() {
+        let secret = |incarnation| {
+            let object = MemorialStream::new("jane-doe", Default::default());
+            boot_secret(&object, b"{}".to_vec(), &Secret::new("token"), incarnation)
+        };
+        let older = |next, existing| boots_earlier(&secret(next), &secret(existing));
+        assert_eq!((older(1, 2), older(2, 2), older(10, 9)), (true, false, false));
+        let unnumbered = KubernetesSecret::default();
+        assert!(!boots_earlier(&unnumbered, &secret(2)) && !boots_earlier(&secret(2), &unnumbered));
+    }
 
     fn ours(uid: &str) -> KubernetesSecret {
         let mut object = MemorialStream::new("jane-doe", Default::default());

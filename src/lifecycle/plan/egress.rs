@@ -276,6 +276,15 @@ impl Pass<'_> {
         }
     }
 
+    /// Asks the worker of the egress that is on air.
+    pub(super) fn ask_own_worker(&mut self) {
+        let id = self.status.egress.as_ref().and_then(|egress| egress.id.as_ref());
+        let egresses = self.observed.egresses.known();
+        if let Some(record) = egresses.and_then(|all| all.iter().find(|seen| Some(&seen.id) == id)) {
+            self.ask_worker(record);
+        }
+    }
+
     /// LiveKit's record goes on saying that it sends when its worker is dead.
     fn ask_worker(&mut self, record: &Egress) {
         let worker = self.observed.worker.as_ref().filter(|worker| worker.id == record.id);

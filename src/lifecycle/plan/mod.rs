@@ -174,14 +174,14 @@ impl Action {
         }
     }
 
-    /// Whether something paid, or that people see, ends by it; asked twice it is the same.
+    /// Whether something paid, or that people see, ends by it, and may do so without its record. A room's is needed: its
+    /// name is never used again.
     pub fn ends(&self) -> bool {
         matches!(
             self,
             Self::CompleteStream(_)
                 | Self::DisableStream(_)
                 | Self::DeleteStream(_)
-                | Self::DeleteRoom(_)
                 | Self::DeletePod(_)
                 | Self::StopEgress(_)
                 | Self::StopSurplus(_)
@@ -312,9 +312,13 @@ impl Pass<'_> {
         if self.paused() {
             // The answer to a start that was sent before is told once.
             self.identify_egress();
-            if self.desired.state == State::Standby {
+            match self.desired.state {
                 // What was on air ends all the same.
-                self.stop_sender();
+                State::Standby => {
+                    self.stop_sender();
+                }
+                // To ask changes nothing, and what mourners see is told on.
+                _ => self.ask_own_worker(),
             }
             return;
         }
@@ -547,6 +551,7 @@ impl Pass<'_> {
         let settled = matches!(self.desired.state, State::Idle | State::Ended)
             && self.status.state == Some(self.desired.state)
             && !self.deleting()
+            && self.nothing_is_left()
             && !self.room_may_return()
             && self.stream_needs_nothing();
         let until = |time: Timestamp| {
@@ -573,6 +578,12 @@ impl Pass<'_> {
         next.into_iter().flatten().fold(usual, Duration::min)
     }
 
+    /// No room, pod or sender. What status calls reached may be from before something was begun and taken back.
+    fn nothing_is_left(&self) -> bool {
+        let room = self.status.room.as_ref().is_some_and(|room| room.name.is_some());
+        !room && self.pods_are_gone() && !broadcast_under_way(&self.status)
+    }
+
     /// The stream was seen to rest, or there is none and none is wanted. One that was just found is looked at first.
     fn stream_needs_nothing(&self) -> bool {
         match self.status.mux.as_ref().map(|mux| (&mux.stream_id, &mux.creating)) {
@@ -591,6 +602,7 @@ impl Pass<'_> {
     fn rest(&self) -> Duration {
         let observed = self.observed;
         if !observed.backoffs.is_empty()
+            || observed.set_aside.is_some()
             || observed.stream_is_awaited
             || may_be_visited(&self.status, self.now)
         {

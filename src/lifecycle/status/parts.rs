@@ -179,7 +179,10 @@ impl View<'_> {
         }
         match &self.observed.compositor {
             Some(Err(CompositorError::Unauthorized)) => {
-                no(Reason::Unauthorized, CompositorError::Unauthorized.to_string())
+                let name = &pod.name;
+                let error = CompositorError::Unauthorized;
+                let advice = format!("{error}; for another pod, within seconds: kubectl delete pod {name}");
+                no(Reason::Unauthorized, advice)
             }
             Some(Err(error)) if pod.ready => no(Reason::NotAnswering, format!("pod {}: {error}", pod.name)),
             Some(Ok(status)) if status.boot_error.is_some() => {

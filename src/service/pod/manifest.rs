@@ -91,6 +91,16 @@ pub fn boot_secret(
     }
 }
 
+/// Whether `next` is of an earlier pod than the boot Secret in whose place it would come: what was on its way when the pod
+/// was replaced must not become what the next one boots from, and is asked with.
+pub fn boots_earlier(next: &Secret, existing: &Secret) -> bool {
+    let incarnation = |secret: &Secret| {
+        let kept = secret.data.as_ref()?.get(INCARNATION_KEY)?;
+        std::str::from_utf8(&kept.0).ok()?.parse::<i64>().ok()
+    };
+    incarnation(next).zip(incarnation(existing)).is_some_and(|(next, existing)| next < existing)
+}
+
 /// The compositor's pod. It parses hostile media in C, so it gets no Kubernetes token, no API secret, no root, no
 /// capability and a read-only file system.
 pub fn pod(object: &MemorialStream, name: &str, incarnation: i64, template: &PodTemplate) -> Pod {

@@ -4,7 +4,7 @@ mod manifest;
 mod seen;
 
 pub use manifest::{
-    INCARNATION_LABEL, PodTemplate, SETTINGS_ANNOTATION, UID_LABEL, boot_secret, object_metadata, pod,
-    pod_name, secret_name, settings_fingerprint, video,
+    INCARNATION_LABEL, PodTemplate, SETTINGS_ANNOTATION, UID_LABEL, boot_secret, boots_earlier,
+    object_metadata, pod, pod_name, secret_name, settings_fingerprint, video,
 };
 pub use seen::{PodSeen, RecordedPod, boots_wrong, endpoint, in_use, kept_boot, pods_and_recorded, pods_of};

@@ -6,8 +6,10 @@ use crate::faults::{Party, Site};
 use crate::land::Land;
 use crate::process::Process;
 use async_trait::async_trait;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use memorialstream_operator::providers::Secret;
+use memorialstream_operator::service::pod::boots_earlier;
 use memorialstream_operator::world::{KubernetesError, SecretData, Secrets};
 
 /// As in the adapter: how long a Secret that was read is taken for granted, in milliseconds.
@@ -45,11 +47,11 @@ impl Secrets for Process {
         let key = (part(&secret.metadata.namespace), part(&secret.metadata.name));
         let call = self.through(Site::ApplySecret, &key.1, CALL_TIMEOUT, |land| {
             land.may_use_secrets(&key.0)?;
-            let labels = secret.metadata.labels.unwrap_or_default().into_keys().collect();
-            let owners = secret.metadata.owner_references.unwrap_or_default();
+            let labels = secret.metadata.labels.clone().unwrap_or_default().into_keys().collect();
+            let owners = secret.metadata.owner_references.clone().unwrap_or_default();
             let owner = owners.into_iter().next().map(|owner| owner.uid);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let data = secret.data.unwrap_or_default();
+            let data = secret.data.clone().unwrap_or_default();
             let data = data.iter().map(|(key, value)| (key.clone(), text(&value.0))).collect();
             // As the adapter over the real API server does: see its `check_owner`.
             if land.cluster.secrets.get(&key).is_some_and(|existing| {
@@ -59,6 +61,14 @@ impl Secrets for Process {
                     "Secret {} was not made by this operator",
                     key.1
                 )));
+            }
+            let earlier = land.cluster.secrets.get(&key).is_some_and(|existing| {
+                let bytes = |text: &String| ByteString(text.clone().into_bytes());
+                let data = existing.data.iter().map(|(key, value)| (key.clone(), bytes(value))).collect();
+                boots_earlier(&secret, &KubernetesSecret { data: Some(data), ..KubernetesSecret::default() })
+            });
+            if earlier {
+                return Err(KubernetesError::Conflict);
             }
             land.secret_is_written(&key, owner.as_deref());
             if land.cluster.terminating.contains(&key.0) && !land.cluster.secrets.contains_key(&key) {
