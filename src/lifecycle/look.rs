@@ -303,6 +303,10 @@ mod tests {
         assert_eq!(rooms(&deleted(1), State::Idle), timings.fast);
         assert_eq!(rooms(&deleted(3600), State::Idle), timings.slow / 2, "tokens are still valid");
         assert_eq!(rooms(&deleted(25 * 3600), State::Idle), timings.idle);
+        let server = with(deleted(3600), |status| {
+            status.room.as_mut().unwrap().url = Some("wss://livekit".into());
+        });
+        assert_eq!(rooms(&server, State::Idle), timings.fast, "its server is not forgotten yet");
         let lost = |seconds| {
             with(idle(), |status| {
                 status.egress =

@@ -19,8 +19,8 @@ type Place = (String, String);
 /// Looks at the Secrets as long as the operator runs.
 pub async fn wake_on_rotation(context: &Context) {
     let mut seen: BTreeMap<Place, u64> = BTreeMap::new();
+    // The first look is no later than the passes': what changes after them is a change.
     loop {
-        tokio::time::sleep(LOOK).await;
         let users = users(context);
         seen.retain(|place, _| users.contains_key(place));
         for (place, objects) in users {
@@ -37,6 +37,7 @@ pub async fn wake_on_rotation(context: &Context) {
             }
             seen.insert(place, now);
         }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

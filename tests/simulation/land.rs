@@ -94,6 +94,14 @@ impl Land {
         self.serial
     }
 
+    /// The operator's wall clock is set, by so many milliseconds.
+    pub fn step_clock(&mut self, by: i64) {
+        self.clock_step += by;
+        if by > 0 {
+            self.watch.clock_jumped_at = Some(self.now);
+        }
+    }
+
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         let now = self.now;
         self.log.note(now, what);

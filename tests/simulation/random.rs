@@ -234,7 +234,7 @@ fn environment(stage: &Stage, uid: &str, dice: &mut Dice) {
         }
         15 => {
             let steps = [-3_600_000, -90_000, 90_000, 3_600_000];
-            land.clock_step += *dice.pick(&steps);
+            land.step_clock(*dice.pick(&steps));
             land.note(|| "the operator's clock steps".into());
         }
         16 => {

@@ -282,7 +282,7 @@ impl Land {
         if self.kubelet.lost {
             self.lose_node(false);
         }
-        self.clock_step = 0;
+        self.step_clock(-self.clock_step);
         self.ingest_down = false;
         self.kubelet.full = false;
         self.kubelet.complaint = None;

@@ -191,6 +191,27 @@ pub const ALL: &[Bug] = &[
         seen_as: "left: 1970-01-01T00:01:40Z",
     },
     Bug {
+        name: "the boot Secret of a pod gives way to that of an earlier one",
+        finding: None,
+        places: &[("src/service/pod/manifest.rs", "next < existing", "false")],
+        caught_by: Check::Test("rarities::a_take_that_is_late_leaves_the_boot_secret_of_the_next_pod_alone"),
+        seen_as: "is_true",
+    },
+    Bug {
+        name: "an answer without an id is that of an egress",
+        finding: None,
+        places: &[("src/adapters/livekit.rs", "egress.id.is_empty()", "false")],
+        caught_by: Check::Test("rarities::a_start_whose_answer_names_no_egress_is_searched_for"),
+        seen_as: "found, not started again",
+    },
+    Bug {
+        name: "a service rests although its room is open",
+        finding: None,
+        places: &[("src/lifecycle/plan/mod.rs", "self.nothing_is_left()", "true")],
+        caught_by: Check::Unit("lifecycle::plan::tests::a_service_rests_only_once_nothing_of_it_is_left"),
+        seen_as: "!rests",
+    },
+    Bug {
         name: "a TAKE reads how the pod is reached before it is sent",
         finding: None,
         places: &[(

@@ -12,6 +12,7 @@ use crate::api::status::{CreateIntent, MuxStatus, RoomStatus};
 use crate::lifecycle::given::{Given, silence};
 use crate::lifecycle::in_flight::StartSeen;
 use crate::service::credentials::SetAside;
+use crate::service::pod::RecordedPod;
 
 fn is_begun(actions: &[Action]) -> bool {
     actions.iter().any(|action| {
@@ -139,6 +140,35 @@ fn a_service_without_a_stream_rests_once_it_has_ended() {
         ..MuxStatus::default()
     });
     assert_eq!(given.plan().requeue, Timings::default().fast, "one may have been made");
+}
+
+#[test]
+fn a_service_rests_only_once_nothing_of_it_is_left() {
+    let rests = |change: fn(&mut Given)| {
+        let mut given = Given::idle();
+        given.seen.stream = Seen::NotAsked;
+        given.said_before(ConditionType::MuxStreamReady, Truth::True, 60);
+        given.status().conditions.last_mut().unwrap().reason = Reason::Disabled.as_str().into();
+        given.status().observed_generation = given.object.metadata.generation;
+        change(&mut given);
+        given.plan().requeue > Timings::default().slow
+    };
+    assert!(rests(|_| {}));
+    // It was to be Live, and Ended again before it was: status calls Idle reached all the time.
+    assert!(!rests(|given| given.status().room = Given::standby().status().room.clone()));
+    assert!(!rests(|given| given.seen.recorded_pod = RecordedPod::Unknown));
+    let set_aside = |given: &mut Given| {
+        given.seen.set_aside = Some(SetAside { reason: Reason::CredentialsRefused, message: String::new() });
+    };
+    assert!(!rests(set_aside), "a provider may take them again any moment");
+    assert!(!rests(|given| given.seen.stream_is_awaited = true));
+}
+
+#[test]
+fn a_worker_is_asked_during_a_pause() {
+    let mut given = paused(Given::live(Via::LiveKit));
+    given.seen.worker = None;
+    assert_eq!(given.actions(), [Action::AskWorker("EG_1".into())]);
 }
 
 #[test]
