@@ -14,8 +14,6 @@ mod cluster;
 #[cfg(test)]
 mod compositor;
 #[cfg(test)]
-mod cost;
-#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credentials;
