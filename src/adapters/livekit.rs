@@ -146,6 +146,10 @@ impl world::LiveKit for LiveKit {
         Ok(project.egresses.get(&project.pulse, freshness, ask).await?.answer)
     }
 
+    fn age_of_egresses(&self, credentials: &LiveKitCredentials) -> Option<Duration> {
+        Some(self.project(credentials).ok()?.egresses.last()?.asked.elapsed())
+    }
+
     async fn egress(
         &self,
         credentials: &LiveKitCredentials,

@@ -7,6 +7,8 @@ use crate::api::MemorialStreamStatus;
 use crate::api::status::CreateIntent;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// So many of each are remembered.
 const MOST: usize = 100;
@@ -19,6 +21,8 @@ pub struct Unsent(Mutex<Inner>);
 struct Inner {
     unsent: BTreeSet<Noted>,
     sent: BTreeSet<Noted>,
+    /// The create of a stream that is not over, and since when it is known here.
+    creating: Option<(i64, Instant)>,
 }
 
 impl Unsent {
@@ -29,12 +33,22 @@ impl Unsent {
     /// No create was noted.
     pub fn is_empty(&self) -> bool {
         let inner = self.inner();
-        inner.unsent.is_empty() && inner.sent.is_empty()
+        inner.unsent.is_empty() && inner.sent.is_empty() && inner.creating.is_none()
     }
 
     /// All of them.
     pub fn seen(&self) -> BTreeSet<Noted> {
         self.inner().unsent.clone()
+    }
+
+    /// For how long it has been known here that a stream is being created.
+    pub fn creating_for(&self, status: &MemorialStreamStatus) -> Duration {
+        let mut inner = self.inner();
+        let since =
+            status.mux.as_ref().and_then(|mux| mux.creating.as_ref()).map(|one| one.since.0.as_second());
+        let known = inner.creating.filter(|(known, _)| since == Some(*known)).map(|(_, at)| at);
+        inner.creating = since.map(|since| (since, known.unwrap_or_else(Instant::now)));
+        inner.creating.map_or(Duration::ZERO, |(_, at)| at.elapsed())
     }
 
     /// The record of these actions may stand in status, and none of them is done. What was sent within the same second

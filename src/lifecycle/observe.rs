@@ -60,8 +60,10 @@ pub async fn observe(
         stream: Seen::NotAsked,
         stream_is_awaited: false,
         marked: Seen::NotAsked,
+        marked_age: Duration::ZERO,
         rooms: Seen::NotAsked,
         egresses: Seen::NotAsked,
+        egresses_age: Duration::ZERO,
         pods,
         recorded_pod,
         boots_wrong: false,
@@ -73,6 +75,7 @@ pub async fn observe(
         kept_key: None,
         start: memory.beside.start(),
         unsent: memory.unsent.seen(),
+        creating_for: memory.unsent.creating_for(&status),
         worker: memory.beside.worker(),
         stops: memory.beside.stops(),
         backoffs,
@@ -112,6 +115,8 @@ pub async fn observe(
     );
     observed.stream_is_awaited = streams.awaited;
     (observed.stream, observed.marked) = (streams.own, streams.marked);
+    observed.marked_age = world.mux.age_of_markers(&credentials.mux).unwrap_or_default();
+    observed.egresses_age = world.livekit.age_of_egresses(&credentials.livekit).unwrap_or_default();
     observed.age_of_active = world.mux.age_of_active(&credentials.mux);
     if let Seen::Known(Some(stream)) = &observed.stream {
         observed.mux_connected = memory.looks.connected(&stream.id, stream.connected);

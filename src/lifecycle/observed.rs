@@ -35,10 +35,14 @@ pub struct Observed {
     pub stream_is_awaited: bool,
     /// Every Mux live stream with our marker. Searched only when it matters.
     pub marked: Seen<Vec<LiveStream>>,
+    /// How long ago it was asked for.
+    pub marked_age: Duration,
     /// Our rooms: those whose name begins with this object's.
     pub rooms: Seen<Vec<LiveKitRoom>>,
     /// Active egresses in our rooms, and the one that status names in whatever state.
     pub egresses: Seen<Vec<Egress>>,
+    /// How long ago the list of them was asked for.
+    pub egresses_age: Duration,
     /// Our pods.
     pub pods: Vec<PodSeen>,
     /// Whether the pod that status records is there.
@@ -59,6 +63,8 @@ pub struct Observed {
     pub start: StartSeen,
     /// Creates that were noted and surely not sent.
     pub unsent: BTreeSet<Noted>,
+    /// For how long this process has known that a stream is being created, whatever the wall clock says.
+    pub creating_for: Duration,
     /// What the worker of an egress answered.
     pub worker: Option<WorkerSeen>,
     /// The egresses that are being stopped beside the lane.

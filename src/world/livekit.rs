@@ -30,6 +30,8 @@ pub trait LiveKit: Send + Sync {
         credentials: &LiveKitCredentials,
         freshness: Duration,
     ) -> Result<Arc<Vec<Egress>>, ProviderError>;
+    /// How long ago the newest list of egresses was asked for; absent before the first.
+    fn age_of_egresses(&self, credentials: &LiveKitCredentials) -> Option<Duration>;
     /// One egress, whatever its state.
     async fn egress(
         &self,

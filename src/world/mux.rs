@@ -43,6 +43,8 @@ pub trait Mux: Send + Sync {
     ) -> Result<Option<LiveStream>, ProviderError>;
     /// One live stream on which nothing depends now. However many ask, it costs a few requests a minute.
     async fn spare_look(&self, credentials: &MuxCredentials, id: &str, freshness: Duration) -> SpareLook;
+    /// How long ago the list was asked for that told of marked streams last; absent before the first.
+    fn age_of_markers(&self, credentials: &MuxCredentials) -> Option<Duration>;
     /// The ids of all live streams with this marker. It takes the list of all streams, whoever made them: many requests,
     /// which serve all objects of the environment. One that was deleted since may be among them.
     async fn marked_streams(

@@ -229,6 +229,11 @@ impl world::Mux for Mux {
         Some(joined.active.last()?.came.elapsed())
     }
 
+    fn age_of_markers(&self, credentials: &MuxCredentials) -> Option<Duration> {
+        let joined = self.account(credentials).ok()?.joined()?;
+        Some(joined.markers.last()?.asked.elapsed())
+    }
+
     async fn marked_streams(
         &self,
         credentials: &MuxCredentials,

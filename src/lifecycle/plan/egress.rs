@@ -93,7 +93,7 @@ impl Pass<'_> {
             egress.started_at = Some(Time(self.now));
         } else if !in_flight && !in_doubt {
             let grace = self.timings.egress_grace;
-            egress.starting = self.after_absence(intent, grace);
+            egress.starting = self.after_absence(intent, grace, self.observed.egresses_age);
         }
     }
 

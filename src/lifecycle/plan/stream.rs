@@ -5,11 +5,12 @@ use crate::api::MemorialStreamSpec;
 use crate::api::spec::{LatencyMode, State};
 use crate::api::status::{CreateIntent, MuxStatus};
 use crate::lifecycle::backoff::{Effect, Part, held};
-use crate::lifecycle::observed::{Created, Seen};
+use crate::lifecycle::observed::{Created, Observed, Seen};
 use crate::providers::mux::{self, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
 use crate::service::credentials::Access;
 use crate::service::desired::{broadcast_under_way, session};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::time::Duration;
 
 impl Pass<'_> {
     /// Makes sure that status names our stream: the one that it named, one found by marker, or a new one.
@@ -56,8 +57,13 @@ impl Pass<'_> {
             self.remove_surplus_streams(mux);
             return;
         }
+        let Observed { marked_age, creating_for, .. } = *self.observed;
         let grace = self.timings.stream_grace;
-        mux.creating = self.after_absence(intent, grace);
+        // The wall clock may have jumped ahead, and nobody looks for a second stream while one is on air.
+        mux.creating = match creating_for.saturating_sub(marked_age) < grace {
+            true => Some(intent),
+            false => self.after_absence(intent, grace, marked_age),
+        };
     }
 
     /// It was noted by a pass that ended there.
@@ -65,18 +71,20 @@ impl Pass<'_> {
         self.observed.unsent.contains(&(what, intent.since.0.as_second()))
     }
 
-    /// An intent lives on until two searches, both after the grace time and some time apart, found nothing.
+    /// An intent lives on until two searches, both after the grace time and some time apart, found nothing. `age`: of the
+    /// answer. While a provider hangs the last one is told on; it is no second one.
     pub(super) fn after_absence(
         &self,
         intent: CreateIntent,
-        grace: std::time::Duration,
+        grace: Duration,
+        age: Duration,
     ) -> Option<CreateIntent> {
-        if self.elapsed(&intent.since) < grace {
+        if self.elapsed(&intent.since).saturating_sub(age) < grace {
             return Some(intent);
         }
         match &intent.absent_since {
             None => Some(CreateIntent { absent_since: Some(Time(self.now)), ..intent }),
-            Some(first) if self.elapsed(first) < self.timings.second_search => Some(intent),
+            Some(first) if self.elapsed(first) < self.timings.second_search.max(age) => Some(intent),
             Some(_) => None,
         }
     }

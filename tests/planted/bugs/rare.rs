@@ -212,6 +212,19 @@ pub const ALL: &[Bug] = &[
         seen_as: "!rests",
     },
     Bug {
+        name: "an old list is told on, and is the second search",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/stream.rs",
+            "self.timings.second_search.max(age)",
+            "self.timings.second_search",
+        )],
+        caught_by: Check::Unit(
+            "lifecycle::plan::tests::parts::a_lost_create_of_a_stream_is_given_up_after_two_searches",
+        ),
+        seen_as: "Some(true)",
+    },
+    Bug {
         name: "a TAKE reads how the pod is reached before it is sent",
         finding: None,
         places: &[(

@@ -287,8 +287,9 @@ fn a_server_binds_for_five_minutes() {
 
 #[test]
 fn a_lost_create_of_a_stream_is_given_up_after_two_searches() {
-    let creating = |since: i64, absent: Option<i64>, marked: bool| {
+    let searched = |since: i64, absent: Option<i64>, marked: bool, change: fn(&mut Given)| {
         let mut given = Given::idle();
+        change(&mut given);
         let intent = CreateIntent { since: given.ago(since), absent_since: absent.map(|ago| given.ago(ago)) };
         given.status().mux = Some(MuxStatus { creating: Some(intent), ..MuxStatus::default() });
         let Seen::Known(Some(stream)) = std::mem::replace(&mut given.seen.stream, Seen::NotAsked) else {
@@ -299,11 +300,20 @@ fn a_lost_create_of_a_stream_is_given_up_after_two_searches() {
         let intent = mux.creating.map(|intent| intent.absent_since.is_some());
         (mux.stream_id, intent)
     };
+    let creating = |since, absent, marked| searched(since, absent, marked, |_| {});
     assert_eq!(creating(34, None, false), (None, Some(false)));
     assert_eq!(creating(35, None, false), (None, Some(true)));
     assert_eq!(creating(60, Some(4), false), (None, Some(true)));
     assert_eq!(creating(60, Some(5), false), (None, None));
     assert_eq!(creating(60, Some(5), true), (Some("stream".into()), None));
+    // While Mux hangs the list of before is told on: it is no search after the grace time, and no second one.
+    let old = |given: &mut Given| given.seen.marked_age = Duration::from_secs(20);
+    assert_eq!(searched(54, None, false, old), (None, Some(false)));
+    assert_eq!(searched(55, None, false, old), (None, Some(true)));
+    assert_eq!(searched(90, Some(19), false, old), (None, Some(true)));
+    assert_eq!(searched(90, Some(20), false, old), (None, None));
+    let jumped = |given: &mut Given| given.seen.creating_for = Duration::from_secs(34);
+    assert_eq!(searched(3_600, Some(60), false, jumped), (None, Some(true)), "the wall clock jumped ahead");
 }
 
 #[test]
