@@ -37,11 +37,12 @@ pub async fn reconcile(
         Err(error) if is_changed(&error) => return Err(error),
         Err(error) => (said::with_held_words(object), None, Some(error)),
     };
-    let object = memory.unwritten.over(&stored).unwrap_or_else(|| stored.clone());
-    let mut observed = observe(context, &identity, &object, &memory, now).await;
+    let over = memory.unwritten.over(&stored);
+    let object = over.as_ref().unwrap_or(&stored);
+    let mut observed = observe(context, &identity, object, &memory, now).await;
     // Looking may have taken long: what is decided now, and noted, counts from now.
     let now = context.world.clock.now();
-    let plan = plan::plan(&identity, &object, &observed, now, &context.timings);
+    let plan = plan::plan(&identity, object, &observed, now, &context.timings);
     // What failed last and is not even due any more was done by a call that was not answered.
     observed.backoffs.retain(|effect, backoff| {
         let due = plan.actions.iter().any(|action| action.effect() == *effect);
@@ -51,8 +52,8 @@ pub async fn reconcile(
         }
         stands
     });
-    let mut described = status::describe(&object, &observed, &plan, now);
-    described.credentials_copy = keep_credentials(context, &identity, &object, &observed).await?;
+    let mut described = status::describe(object, &observed, &plan, now);
+    described.credentials_copy = keep_credentials(context, &identity, object, &observed).await?;
     let awaited = matches!(plan.desired.state, State::Live | State::Standby);
     // The record comes first: an intent that is not written down is a create that is never found again.
     let written = match not_taken {
@@ -77,7 +78,7 @@ pub async fn reconcile(
             memory.unsent.is_given_up(&plan.actions, &described);
             if !is_changed(&error) && !awaited {
                 let ends: Vec<Action> = plan.actions.into_iter().filter(Action::ends).collect();
-                let outcomes = pass(&object).apply(&ends).await;
+                let outcomes = pass(object).apply(&ends).await;
                 let settled = apply::settle(described.clone(), &outcomes);
                 memory.unwritten.keep(&stored, described, settled);
             }

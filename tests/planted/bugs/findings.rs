@@ -157,7 +157,7 @@ pub const ALL: &[Bug] = &[
         finding: Some(13),
         places: &[(
             "src/lifecycle/plan/mod.rs",
-            "by_limit.then_some(asked).or(was_live)",
+            "if by_limit { under_way.or(Some(asked)) } else { was_live }",
             "self.status.live_session.filter(|live| *live == asked)",
         )],
         caught_by: Check::Finding(13),
@@ -200,7 +200,7 @@ pub const ALL: &[Bug] = &[
         name: "a change that is refused holds up the end",
         finding: Some(16),
         places: &[(
-            "src/lifecycle/plan/mod.rs",
+            "src/lifecycle/plan/action.rs",
             "Effect::ending(Part::Stream)",
             "Effect::making(Part::Stream)",
         )],

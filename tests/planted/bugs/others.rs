@@ -46,7 +46,14 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "an absence is believed before the list can know",
         finding: None,
-        places: &[("src/lifecycle/plan/stream.rs", "self.elapsed(&intent.since) < grace", "false")],
+        places: &[
+            (
+                "src/lifecycle/plan/stream.rs",
+                "self.elapsed(&intent.since).saturating_sub(age) < grace",
+                "false",
+            ),
+            ("src/lifecycle/plan/stream.rs", "creating_for.saturating_sub(marked_age) < grace", "false"),
+        ],
         caught_by: Check::Test(
             "bad_days::a_stream_whose_create_was_not_answered_is_found_although_lists_lag",
         ),

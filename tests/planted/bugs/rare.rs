@@ -179,7 +179,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a limit ends a session that was raised after it struck",
         finding: None,
-        places: &[("src/lifecycle/plan/mod.rs", "under_way.or(Some(asked))", "Some(asked)")],
+        places: &[(
+            "src/lifecycle/plan/mod.rs",
+            "self.status.egress.as_ref().and_then(|egress| egress.session).unwrap_or(asked)",
+            "asked",
+        )],
         caught_by: Check::Unit("lifecycle::plan::tests::it_is_told_which_limit_ended_a_broadcast"),
         seen_as: "Some(1)",
     },

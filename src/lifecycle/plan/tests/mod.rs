@@ -9,6 +9,7 @@ use crate::api::Reason;
 use crate::api::conditions::Truth;
 use crate::api::spec::{DeletionPolicy, Limits, Schedule, Via};
 use crate::api::status::{CreateIntent, MuxStatus, RoomStatus};
+use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::given::{Given, silence};
 use crate::lifecycle::in_flight::StartSeen;
 use crate::service::credentials::SetAside;
