@@ -177,17 +177,6 @@ pub const ALL: &[Bug] = &[
         seen_as: "nothing runs on",
     },
     Bug {
-        name: "a limit ends a session that was raised after it struck",
-        finding: None,
-        places: &[(
-            "src/lifecycle/plan/mod.rs",
-            "self.status.egress.as_ref().and_then(|egress| egress.session).unwrap_or(asked)",
-            "asked",
-        )],
-        caught_by: Check::Unit("lifecycle::plan::tests::it_is_told_which_limit_ended_a_broadcast"),
-        seen_as: "Some(1)",
-    },
-    Bug {
         name: "a room counts as deleted from when that was written down",
         finding: None,
         places: &[("src/lifecycle/apply.rs", "at.duration_since(noted.0) >= WORTH_A_WRITE", "false")],
