@@ -44,9 +44,10 @@ impl<K: Ord + Clone, V> Kept<K, V> {
         Ok(made)
     }
 
-    /// How many there are, those included that nobody asked for in the last minutes.
-    pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.len()
+    /// How many somebody asked for within the last minute.
+    pub(super) fn in_use(&self) -> usize {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.all.values().filter(|(used, _)| used.elapsed() < SWEEP).count()
     }
 
     /// The one of `key`, if there is one.

@@ -4,8 +4,10 @@ use super::deeds::Deeds;
 use super::kept::Kept;
 use super::pulse::Pulse;
 use super::question::Question;
+use crate::api::names::PROGRAM_IDENTITY;
 use crate::providers::livekit::{
-    Egress, LiveKitApi, LiveKitClient, LiveKitCredentials, LiveKitRoom, Participant, ProgramEgress,
+    Egress, LiveKitApi, LiveKitClient, LiveKitCredentials, LiveKitRoom, Participant, ParticipantKind,
+    ProgramEgress,
 };
 use crate::providers::{Provider, ProviderError};
 use crate::world;
@@ -86,8 +88,14 @@ impl LiveKit {
 impl Project {
     /// How old an answer about one room may be at least.
     fn spacing(&self) -> Duration {
-        BETWEEN_TWO_ROOMS * u32::try_from(self.participants.len()).unwrap_or(u32::MAX)
+        BETWEEN_TWO_ROOMS * u32::try_from(self.participants.in_use()).unwrap_or(u32::MAX)
     }
+}
+
+/// Program is published, and an egress takes it.
+fn all_are_there(participants: &[Participant]) -> bool {
+    participants.iter().any(|one| one.identity == PROGRAM_IDENTITY)
+        && participants.iter().any(|one| one.kind == ParticipantKind::Egress)
 }
 
 /// An answer without an id is none: the egress may run, and is searched for.
@@ -131,7 +139,11 @@ impl world::LiveKit for LiveKit {
         let (api, pulse, name) = (Arc::clone(&project.api), Arc::clone(&project.pulse), room.to_owned());
         let ask = async move { pulse.watch(api.participants(&name)).await };
         let question = about(&project.participants, "participants", room);
-        let freshness = freshness.max(project.spacing());
+        // Where somebody is missing it may be by the last answer alone.
+        let freshness = match question.last().is_some_and(|last| all_are_there(&last.answer)) {
+            true => freshness.max(project.spacing()),
+            false => freshness,
+        };
         Ok(question.get(&project.pulse, freshness, ask).await?.answer)
     }
 
@@ -270,7 +282,15 @@ mod tests {
         }
 
         async fn participants(&self, _: &str) -> Result<Vec<Participant>, ProviderError> {
-            self.answer(Vec::new()).await
+            let there = [(PROGRAM_IDENTITY, ParticipantKind::Standard), ("EG_1", ParticipantKind::Egress)];
+            let participant = |(identity, kind): (&str, ParticipantKind)| Participant {
+                identity: identity.to_owned(),
+                sid: String::new(),
+                kind,
+                tracks: Vec::new(),
+                joined_at: 0,
+            };
+            self.answer(there.map(participant).into()).await
         }
 
         async fn start_program_egress(&self, _: &ProgramEgress) -> Result<Egress, ProviderError> {

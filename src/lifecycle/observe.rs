@@ -115,8 +115,9 @@ pub async fn observe(
     );
     observed.stream_is_awaited = streams.awaited;
     (observed.stream, observed.marked) = (streams.own, streams.marked);
-    observed.marked_age = world.mux.age_of_markers(&credentials.mux).unwrap_or_default();
-    observed.egresses_age = world.livekit.age_of_egresses(&credentials.livekit).unwrap_or_default();
+    // What was forgotten meanwhile is taken to be as old as can be.
+    observed.marked_age = world.mux.age_of_markers(&credentials.mux).unwrap_or(Duration::MAX);
+    observed.egresses_age = world.livekit.age_of_egresses(&credentials.livekit).unwrap_or(Duration::MAX);
     observed.age_of_active = world.mux.age_of_active(&credentials.mux);
     if let Seen::Known(Some(stream)) = &observed.stream {
         observed.mux_connected = memory.looks.connected(&stream.id, stream.connected);

@@ -12,6 +12,7 @@ use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::service::desired::broadcast_under_way;
 use crate::service::{Identity, said};
 use crate::world::KubernetesError;
+use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller;
 use std::sync::Arc;
@@ -34,8 +35,8 @@ pub async fn reconcile(
     let now = context.world.clock.now();
     let (stored, news, not_taken) = match hear(context, object, now).await {
         Ok((stored, news)) => (stored, news, None),
-        Err(error) if is_changed(&error) => return Err(error),
-        Err(error) => (said::with_held_words(object), None, Some(error)),
+        Err(error) if is_refused(&error) => (heard_only(context, object), None, Some(error)),
+        Err(error) => return Err(error),
     };
     let over = memory.unwritten.over(&stored);
     let object = over.as_ref().unwrap_or(&stored);
@@ -76,11 +77,20 @@ pub async fn reconcile(
         }
         Err(error) => {
             memory.unsent.is_given_up(&plan.actions, &described);
-            if !is_changed(&error) && !awaited {
-                let ends: Vec<Action> = plan.actions.into_iter().filter(Action::ends).collect();
+            let is_newest = context.world.objects.superseded(&stored).now_or_never().is_none();
+            if is_refused(&error) && is_newest && !awaited {
+                let (ends, others): (Vec<Action>, Vec<Action>) =
+                    plan.actions.into_iter().partition(|action| action.ends());
                 let outcomes = pass(object).apply(&ends).await;
-                let settled = apply::settle(described.clone(), &outcomes);
+                let left_out = others.iter().filter_map(left_out);
+                let mut settled = apply::settle(described.clone(), &outcomes);
+                settled = apply::settle(settled, &left_out.collect::<Vec<_>>());
+                if others.iter().any(|action| matches!(action, Action::DeleteRoom(_))) {
+                    settled.room = stored.status.as_ref().and_then(|status| status.room.clone());
+                }
                 memory.unwritten.keep(&stored, described, settled);
+                memory.beside.recorded(&observed.start);
+                tell(context, &stored, news.into_iter().chain(plan.events).collect());
             }
             return Err(error);
         }
@@ -116,9 +126,25 @@ pub async fn reconcile(
     Ok(controller::Action::requeue(requeue))
 }
 
-/// Somebody else wrote the object, or deleted it: it is looked at anew.
-fn is_changed(error: &KubernetesError) -> bool {
-    matches!(error, KubernetesError::Conflict | KubernetesError::NotFound)
+/// The API server looked at the write and does not take it. Who merely does not answer may hold a newer object.
+fn is_refused(error: &KubernetesError) -> bool {
+    matches!(error, KubernetesError::Refused(_) | KubernetesError::Forbidden(_))
+}
+
+/// The object with people's words, where status cannot be told of them.
+fn heard_only(context: &Context, object: &MemorialStream) -> MemorialStream {
+    let mut heard = object.clone();
+    heard.status.get_or_insert_default().said = context.heard.words(object);
+    said::with_held_words(&heard)
+}
+
+/// What came of an action that was left out: its intent was noted, and nothing was sent.
+fn left_out(action: &Action) -> Option<Outcome> {
+    match action {
+        Action::CreateStream(_) => Some(Outcome::StreamNotCreated),
+        Action::StartEgress { .. } => Some(Outcome::EgressNotStarted),
+        _ => None,
+    }
 }
 
 /// Publishes Events. No end waits for that.

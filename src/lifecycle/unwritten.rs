@@ -1,5 +1,6 @@
-//! A status that the API server does not take: a webhook or a policy is in the way, its CRD is older than the operator, or
-//! etcd is full. Nothing is begun then, and what is paid for ends all the same.
+//! A status that the API server refuses: a webhook or a policy is in the way, or its CRD is older than the operator. Nothing
+//! is begun then, and what is to end does so all the same, but for the room: its name is never used again, which must be
+//! written down. From an API server that does not answer nothing follows: it may hold a newer object.
 
 use crate::api::conditions::ConditionType;
 use crate::api::status::says_the_same;

@@ -109,7 +109,9 @@ impl Secrets for KubernetesSecrets {
             Some(existing) => {
                 check_owner(&existing, &secret)?;
                 if boots_earlier(&secret, &existing) {
-                    return Err(KubernetesError::Conflict);
+                    return Err(KubernetesError::Refused(format!(
+                        "Secret {namespace}/{name} is that of a later compositor pod; if there is none, delete the Secret"
+                    )));
                 }
                 let mut secret = secret;
                 // Somebody else's that took its place meanwhile is not written either.

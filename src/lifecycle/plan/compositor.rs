@@ -11,16 +11,9 @@
 //! it is fenced: the next incarnation has another bearer token, and takes its identity in the room.
 
 use super::{Action, Pass};
-use crate::api::Reason;
-use crate::api::conditions::{ConditionType, find};
 use crate::lifecycle::backoff::{Effect, Part, held};
 use crate::service::desired::broadcast_under_way;
 use crate::service::pod::{self, PodSeen, RecordedPod};
-use crate::world::CompositorError;
-use std::time::Duration;
-
-/// A Secret that was read is taken for granted for 15 s.
-const REFUSES_FOR: Duration = Duration::from_secs(60);
 
 impl Pass<'_> {
     /// Makes sure of one compositor pod. True once it runs, publishes Program and its frames advance.
@@ -46,8 +39,7 @@ impl Pass<'_> {
         // One that cannot run is on air for nobody: what was mended since counts at once.
         let cannot_run = !newest.ready && newest.complaint.is_some();
         let mended = cannot_run && (drifted || newest.image != self.observed.compositor_image);
-        let replaceable = drifted || self.nobody_can_ask_it();
-        if mended || (replaceable && !broadcast_under_way(&self.status)) {
+        if mended || (drifted && !broadcast_under_way(&self.status)) {
             self.act(Action::DeletePod(newest.name.clone()));
             return false;
         }
@@ -60,18 +52,6 @@ impl Pass<'_> {
     /// Program is published and its frames advance.
     pub(super) fn program_runs(&self) -> bool {
         matches!(&self.observed.compositor, Some(Ok(status)) if status.publisher.connected && status.program_advances())
-    }
-
-    /// It has refused our bearer token for so long that no cache or change under way explains it: its Secret was lost, or
-    /// somebody wrote to it, and what it knows stands nowhere any more.
-    fn nobody_can_ask_it(&self) -> bool {
-        let conditions = self.object.status.as_ref().map(|status| status.conditions.as_slice());
-        let ready = find(conditions.unwrap_or_default(), ConditionType::CompositorReady);
-        matches!(self.observed.compositor, Some(Err(CompositorError::Unauthorized)))
-            && ready.is_some_and(|ready| {
-                ready.reason == Reason::Unauthorized.as_str()
-                    && self.elapsed(&ready.last_transition_time) > REFUSES_FOR
-            })
     }
 
     fn make_pod(&mut self) {

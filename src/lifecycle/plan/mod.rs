@@ -185,6 +185,7 @@ impl Pass<'_> {
         if self.paused() {
             // The answer to a start that was sent before is told once.
             self.identify_egress();
+            self.note_broadcast();
             match self.desired.state {
                 // What was on air ends all the same.
                 State::Standby => {

@@ -172,7 +172,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "nothing ends while no status is taken",
         finding: None,
-        places: &[("src/lifecycle/reconcile.rs", "!is_changed(&error) && !awaited", "false")],
+        places: &[("src/lifecycle/reconcile.rs", "is_refused(&error) && is_newest && !awaited", "false")],
         caught_by: Check::Test("rarities::what_is_to_end_ends_though_no_status_is_taken"),
         seen_as: "nothing runs on",
     },

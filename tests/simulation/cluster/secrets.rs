@@ -68,7 +68,7 @@ impl Secrets for Process {
                 boots_earlier(&secret, &KubernetesSecret { data: Some(data), ..KubernetesSecret::default() })
             });
             if earlier {
-                return Err(KubernetesError::Conflict);
+                return Err(KubernetesError::Refused("it is that of a later compositor pod".into()));
             }
             land.secret_is_written(&key, owner.as_deref());
             if land.cluster.terminating.contains(&key.0) && !land.cluster.secrets.contains_key(&key) {

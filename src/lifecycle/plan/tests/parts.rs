@@ -6,7 +6,6 @@ use crate::api::spec::Video;
 use crate::api::status::CompositorStatus as Recorded;
 use crate::providers::livekit::LiveKitRoom;
 use crate::service::pod::PodSeen;
-use crate::world::CompositorError;
 
 fn room(name: &str, sid: &str) -> LiveKitRoom {
     LiveKitRoom { name: name.into(), sid: sid.into(), metadata: String::new(), created_at: 0 }
@@ -154,19 +153,6 @@ fn a_pod_with_other_settings_is_replaced_but_not_on_air() {
     };
     assert_eq!(drifted(Given::standby()), [Action::DeletePod("jane-compositor-1".into())]);
     assert_eq!(drifted(Given::live(Via::Compositor)), []);
-}
-
-#[test]
-fn a_pod_that_takes_nobodys_token_is_replaced_but_not_on_air() {
-    let replaced = |mut given: Given, seconds| {
-        given.seen.compositor = Some(Err(CompositorError::Unauthorized));
-        given.said_before(ConditionType::CompositorReady, Truth::False, seconds);
-        given.status().conditions.last_mut().unwrap().reason = Reason::Unauthorized.as_str().into();
-        given.actions().contains(&Action::DeletePod("jane-compositor-1".into()))
-    };
-    assert!(replaced(Given::standby(), 61));
-    assert!(!replaced(Given::standby(), 60), "its Secret may be read anew");
-    assert!(!replaced(Given::live(Via::LiveKit), 600));
 }
 
 #[test]
