@@ -7,7 +7,7 @@ use super::observe::observe;
 use super::plan::{self, Action, Event};
 use super::status;
 use crate::api::spec::State;
-use crate::api::status::{Held, says_the_same};
+use crate::api::status::{Held, Said, says_the_same};
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::service::desired::broadcast_under_way;
 use crate::service::{Identity, said};
@@ -33,9 +33,10 @@ pub async fn reconcile(
     };
     let memory = context.memories.of(&identity, object);
     let now = context.world.clock.now();
-    let (stored, news, not_taken) = match hear(context, object, now).await {
+    let words = context.heard.words(object);
+    let (stored, news, not_taken) = match hear(context, object, words.clone(), now).await {
         Ok((stored, news)) => (stored, news, None),
-        Err(error) if is_refused(&error) => (heard_only(context, object), None, Some(error)),
+        Err(error) if is_refused(&error) => (heard_only(object, words), None, Some(error)),
         Err(error) => return Err(error),
     };
     let over = memory.unwritten.over(&stored);
@@ -132,9 +133,9 @@ fn is_refused(error: &KubernetesError) -> bool {
 }
 
 /// The object with people's words, where status cannot be told of them.
-fn heard_only(context: &Context, object: &MemorialStream) -> MemorialStream {
+fn heard_only(object: &MemorialStream, words: Option<Said>) -> MemorialStream {
     let mut heard = object.clone();
-    heard.status.get_or_insert_default().said = context.heard.words(object);
+    heard.status.get_or_insert_default().said = words;
     said::with_held_words(&heard)
 }
 
@@ -165,10 +166,10 @@ fn tell(context: &Context, object: &MemorialStream, events: Vec<Event>) {
 async fn hear(
     context: &Context,
     object: &MemorialStream,
+    said: Option<Said>,
     now: Timestamp,
 ) -> Result<(MemorialStream, Option<Event>), KubernetesError> {
     let before = object.status.clone().unwrap_or_default();
-    let said = context.heard.words(object);
     let object = if before.said == said {
         object.clone()
     } else {

@@ -248,7 +248,7 @@ pub const ALL: &[Bug] = &[
         places: &[(
             "src/lifecycle/reconcile.rs",
             "context.heard.words(object)",
-            "said::said(before.said.clone(), &object.spec)",
+            "said::said(object.status.as_ref().and_then(|status| status.said.clone()), &object.spec)",
         )],
         caught_by: Check::Test("rarities::a_word_that_a_tool_takes_away_during_a_pass_is_heard"),
         seen_as: "Ended",
