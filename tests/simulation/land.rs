@@ -10,6 +10,7 @@ use crate::kubelet::Kubelet;
 use crate::livekit::LiveKitServer;
 use crate::mux::MuxEnvironment;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use memorialstream_operator::api::MemorialStream;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -96,9 +97,20 @@ impl Land {
 
     /// The operator's wall clock is set, by so many milliseconds.
     pub fn step_clock(&mut self, by: i64) {
+        let before = self.wall_clock();
         self.clock_step += by;
-        if by > 0 {
-            self.watch.clock_jumped_at = Some(self.now);
+        if by <= 0 {
+            return;
+        }
+        self.watch.clock_jumped_at = Some(self.now);
+        let just_deleted = |object: &MemorialStream| {
+            let room = object.status.as_ref().and_then(|status| status.room.as_ref());
+            let at = room.and_then(|room| room.deleted_at.as_ref());
+            at.is_some_and(|at| before.duration_since(at.0) < SignedDuration::from_secs(15))
+        };
+        // For the operator the time in which devices come back is over.
+        if self.cluster.objects.values().any(|object| just_deleted(object)) {
+            self.watch.rooms_denied_at = Some(self.now);
         }
     }
 

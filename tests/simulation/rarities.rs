@@ -399,25 +399,6 @@ fn what_is_to_end_ends_though_no_status_is_taken() {
     }
 }
 
-/// A TAKE whose status hangs renews the boot Secret of its pod, which was replaced meanwhile.
-#[test]
-fn a_take_that_is_late_leaves_the_boot_secret_of_the_next_pod_alone() {
-    well(&simulate(1, |mut stage| async move {
-        standby(&mut stage).await;
-        let pod = pod(&stage);
-        stage.land().faults.always = Some((Site::WriteProgram, Fault::Hang));
-        stage
-            .land()
-            .say(JANE, |spec| spec.program.get_or_insert_default().sources = Some(vec!["wide".into()]));
-        stage.pass_time(500).await;
-        stage.land().kill_pod(&pod);
-        stage.land().faults.always = None;
-        stage.pass_time(45_000).await;
-        assert!(is_true(&stage.land().cluster.status(&jane()).conditions, ConditionType::CompositorReady));
-        stage
-    }));
-}
-
 /// LiveKit's answer is empty; the egress runs all the same.
 #[test]
 fn a_start_whose_answer_names_no_egress_is_searched_for() {

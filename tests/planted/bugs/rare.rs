@@ -167,7 +167,7 @@ pub const ALL: &[Bug] = &[
             "context.world.objects.copies_of_unreadable().into_iter().filter(|_| !PLANTED)",
         )],
         caught_by: Check::Test("credentials::the_copy_of_an_object_that_cannot_be_read_outlives_a_restart"),
-        seen_as: "SecretNotFound",
+        seen_as: "released",
     },
     Bug {
         name: "nothing ends while no status is taken",
@@ -187,15 +187,17 @@ pub const ALL: &[Bug] = &[
         name: "the boot Secret of a pod gives way to that of an earlier one",
         finding: None,
         places: &[("src/service/pod/manifest.rs", "next < existing", "false")],
-        caught_by: Check::Test("rarities::a_take_that_is_late_leaves_the_boot_secret_of_the_next_pod_alone"),
-        seen_as: "is_true",
+        caught_by: Check::Unit(
+            "adapters::kubernetes::secrets::tests::a_boot_secret_never_gives_way_to_that_of_an_earlier_pod",
+        ),
+        seen_as: "left == right",
     },
     Bug {
         name: "an answer without an id is that of an egress",
         finding: None,
         places: &[("src/adapters/livekit.rs", "egress.id.is_empty()", "false")],
         caught_by: Check::Test("rarities::a_start_whose_answer_names_no_egress_is_searched_for"),
-        seen_as: "found, not started again",
+        seen_as: "left == right",
     },
     Bug {
         name: "a service rests although its room is open",
@@ -227,13 +229,6 @@ pub const ALL: &[Bug] = &[
         )],
         caught_by: Check::Test("transitions::a_take_waits_for_no_secret"),
         seen_as: "waits for a Secret",
-    },
-    Bug {
-        name: "whoever is to send is asked, not who sends",
-        finding: None,
-        places: &[("src/lifecycle/witnesses.rs", "own() == Testimony::For", "false")],
-        caught_by: Check::Test("rarities::who_sends_is_told_of_while_another_way_out_waits"),
-        seen_as: "mourners see Program",
     },
     Bug {
         name: "another way out is taken while the compositor's own sender is connected",
