@@ -9,6 +9,8 @@ use tokio::time::Instant;
 const UNUSED: Duration = Duration::from_secs(15 * 60);
 /// Between two looks for what is unused.
 const SWEEP: Duration = Duration::from_secs(60);
+/// What somebody asked for within this time is in use.
+const LATELY: Duration = Duration::from_secs(60);
 
 /// One of something per key. What is still held elsewhere is never forgotten.
 pub(super) struct Kept<K, V>(Mutex<Inner<K, V>>);
@@ -44,10 +46,10 @@ impl<K: Ord + Clone, V> Kept<K, V> {
         Ok(made)
     }
 
-    /// How many somebody asked for within the last minute.
+    /// How many are in use.
     pub(super) fn in_use(&self) -> usize {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.all.values().filter(|(used, _)| used.elapsed() < SWEEP).count()
+        inner.all.values().filter(|(used, _)| used.elapsed() < LATELY).count()
     }
 
     /// The one of `key`, if there is one.

@@ -21,7 +21,8 @@ use std::time::Duration;
 /// One pass.
 ///
 /// # Errors
-/// Kubernetes did not take a write: nothing was begun without its record; what is to end goes on ending.
+/// Kubernetes did not take a write: nothing was begun without its record. Where it refused, what is to end ended all the
+/// same.
 pub async fn reconcile(
     context: &Context,
     object: &MemorialStream,

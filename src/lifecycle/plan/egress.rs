@@ -263,7 +263,7 @@ impl Pass<'_> {
         self.ask_worker(record);
         // LiveKit itself tries for 30 s to reach an ingest again that it had reached before.
         let bound = if is_connected(record) { self.timings.retry } else { self.timings.connect };
-        // A cache between us and the playlist must not have taken off air what Mux takes from a worker that answers.
+        // What Mux takes from a worker that answers is not stopped for a playlist that a cache between us and Mux kept.
         let witnesses = self.witnesses();
         let doubted = worker_misses(record, self.observed) > 0 || witnesses.mux != Testimony::For;
         let reaches_nobody = !is_connected(record) || doubted && witnesses.nothing_arrives();
