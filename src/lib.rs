@@ -3,6 +3,8 @@
 pub mod adapters;
 pub mod api;
 pub mod lifecycle;
+#[cfg(test)]
+mod loopback;
 pub mod program;
 pub mod providers;
 pub mod run;

@@ -153,35 +153,24 @@ impl Compositor for CompositorClient {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loopback::{Loopback, http};
     use crate::providers::Secret;
     use memorialstream_compositor_protocol::{RefusalReason, Shown, Source, SourceState};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     /// What comes of asking a pod that answers so, and then goes on with `endless` as long as it is read.
-    async fn status(answer: String, endless: &'static [u8]) -> Result<CompositorStatus, CompositorError> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = tokio::spawn(async move {
-            let (mut connection, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(connection.read_u8().await.unwrap());
-            }
-            connection.write_all(answer.as_bytes()).await.unwrap();
-            while !endless.is_empty() && connection.write_all(endless).await.is_ok() {}
-        });
+    async fn status(
+        answer: impl Into<Vec<u8>>,
+        endless: &'static [u8],
+    ) -> Result<CompositorStatus, CompositorError> {
+        let server = Loopback::that_goes_on(answer, endless).await;
         let _installed_already = rustls::crypto::ring::default_provider().install_default();
-        let client = CompositorClient { port, ..CompositorClient::new().unwrap() };
+        let client = CompositorClient { port: server.port, ..CompositorClient::new().unwrap() };
         let pod = PodEndpoint { ip: "127.0.0.1".into(), bearer_token: Secret::new("bearer") };
         let status =
             client.call::<(), _>(&pod, Method::GET, "/v1/status", None, Duration::from_secs(60)).await;
-        server.await.unwrap();
+        server.heard().await;
         status
-    }
-
-    fn http(status: &str, body: &str) -> String {
-        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
     }
 
     fn unreachable(answered: Result<CompositorStatus, CompositorError>) -> String {
@@ -215,9 +204,9 @@ mod tests {
         let long = format!("first\nsecond{}", "x".repeat(10_000));
         let mut said = CompositorStatus { boot_error: Some(long.clone()), ..CompositorStatus::default() };
         (said.publisher.error, said.sender.error) = (Some(long.clone()), Some(long.clone()));
-        let said = status(http("200 OK", &serde_json::to_string(&said).unwrap()), b"").await.unwrap();
+        let said = status(http("200 OK", serde_json::to_string(&said).unwrap()), b"").await.unwrap();
         let refusal = Refusal { reason: RefusalReason::Malformed, message: long };
-        let refusal = http("400 Bad Request", &serde_json::to_string(&refusal).unwrap());
+        let refusal = http("400 Bad Request", serde_json::to_string(&refusal).unwrap());
         let refused = status(refusal, b"").await.unwrap_err().to_string();
         let words = [said.boot_error, said.publisher.error, said.sender.error, Some(refused)];
         for words in words.map(Option::unwrap) {

@@ -114,8 +114,8 @@ fn innermost(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loopback::Loopback;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     fn client() -> reqwest::Client {
@@ -158,19 +158,9 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_breaks_off_leaves_a_create_in_doubt() {
         for answer in ["", "HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{\"data\""] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}/", listener.local_addr().unwrap());
-            let server = tokio::spawn(async move {
-                let (mut connection, _) = listener.accept().await.unwrap();
-                // The request is read to its end: closing with unread bytes would reset the answer away.
-                let mut request = Vec::new();
-                while !request.ends_with(b"\r\n\r\n") {
-                    request.push(connection.read_u8().await.unwrap());
-                }
-                connection.write_all(answer.as_bytes()).await.unwrap();
-            });
-            let error = failure(&url, Repeat::Never).await;
-            server.await.unwrap();
+            let server = Loopback::that_says(answer).await;
+            let error = failure(&format!("http://127.0.0.1:{}/", server.port), Repeat::Never).await;
+            server.heard().await;
             assert_eq!(error.class, ErrorClass::InDoubt, "{error}");
             assert!(error.message.contains("broke off"), "{error}");
         }

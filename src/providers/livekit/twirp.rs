@@ -110,9 +110,8 @@ fn http_url(url: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loopback::{Loopback, http};
     use livekit_protocol::{ListRoomsRequest, ListRoomsResponse, Room};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
 
     /// What comes of a call to a server that answers so, and then goes on with `endless` as long as it is read. With the
     /// head of the request.
@@ -120,18 +119,8 @@ mod tests {
         answer: Vec<u8>,
         endless: &'static [u8],
     ) -> (std::result::Result<ListRoomsResponse, Failure>, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}/ignored", listener.local_addr().unwrap());
-        let server = tokio::spawn(async move {
-            let (mut connection, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(connection.read_u8().await.unwrap());
-            }
-            connection.write_all(&answer).await.unwrap();
-            while !endless.is_empty() && connection.write_all(endless).await.is_ok() {}
-            String::from_utf8(request).unwrap()
-        });
+        let server = Loopback::that_goes_on(answer, endless).await;
+        let url = format!("ws://127.0.0.1:{}/ignored", server.port);
         let api_secret = Secret::new("a-secret-of-thirty-two-characters");
         let credentials = LiveKitCredentials { url, api_key: "key".into(), api_secret };
         let call = Call {
@@ -142,12 +131,7 @@ mod tests {
             timeout: Duration::from_secs(60),
         };
         let answer = Twirp::new(&credentials).unwrap().call(call).await;
-        (answer, server.await.unwrap())
-    }
-
-    fn http(status: &str, body: &[u8]) -> Vec<u8> {
-        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
-        [head.as_bytes(), body].concat()
+        (answer, server.heard().await)
     }
 
     #[tokio::test]

@@ -80,33 +80,21 @@ impl Transport for HttpTransport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loopback::Loopback;
     use crate::providers::Secret;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
 
     async fn call(answer: &'static [u8], endless: &'static [u8]) -> Result<Answer, Interruption> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move {
-            let (mut connection, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(connection.read_u8().await.unwrap());
-            }
-            connection.write_all(answer).await.unwrap();
-            // It ends when nobody reads any more.
-            while !endless.is_empty() && connection.write_all(endless).await.is_ok() {}
-        });
+        let server = Loopback::that_goes_on(answer, endless).await;
         let credentials = MuxCredentials {
             base_url: String::new(),
             token_id: "id".into(),
             token_secret: Secret::new("secret"),
         };
-        let url = format!("http://{address}/").parse().unwrap();
+        let url = format!("http://127.0.0.1:{}/", server.port).parse().unwrap();
         let timeout = Duration::from_secs(60);
         let call = Call { method: Method::GET, url, credentials, body: None, timeout };
         let answered = HttpTransport::new().unwrap().exchange(call).await;
-        server.await.unwrap();
+        server.heard().await;
         answered
     }
 
