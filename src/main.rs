@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use kube::{Client, Config};
-use memorialstream_operator::adapters::kubernetes::OptIn;
+use memorialstream_operator::adapters::kubernetes::{OptIn, for_watches};
 use memorialstream_operator::api::crd::custom_resource_definition;
 use memorialstream_operator::api::reference;
 use memorialstream_operator::lifecycle::plan::Timings;
@@ -136,11 +136,8 @@ async fn carry_out(command: Command) -> anyhow::Result<()> {
             let ansi = std::io::stdout().is_terminal();
             tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).init();
             let config = Config::infer().await.context(REACH)?;
-            // kube repeats what was answered with 429, 503 or 504 inside of one request, for minutes: a watch would be deaf
-            // that long after the API server is back. A watch that breaks is taken up again by itself.
-            let mut of_watches = config.clone();
-            of_watches.default_retry = false;
-            let (client, watches) = (Client::try_from(config)?, Client::try_from(of_watches)?);
+            let watches = Client::try_from(for_watches(config.clone()))?;
+            let client = Client::try_from(config)?;
             run::run(client, watches, settings(arguments)).await
         }
         Command::Token(arguments) => {

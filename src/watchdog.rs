@@ -36,7 +36,7 @@ impl Pulse {
         *lock(&self.last) = Instant::now();
     }
 
-    fn silent(&self, now: Instant) -> Duration {
+    pub(crate) fn silent(&self, now: Instant) -> Duration {
         now.saturating_duration_since(*lock(&self.last))
     }
 }

@@ -12,7 +12,7 @@ pub use pods::KubernetesPods;
 pub use secrets::{KubernetesSecrets, OptIn};
 pub use stored::{Stored, Unreadable};
 pub use unreadable::report;
-pub use watch::{Kept, RELIST, Told, keep};
+pub use watch::{Kept, RELIST, Told, for_watches, keep};
 
 use crate::world::KubernetesError;
 use k8s_openapi::api::core::v1::Namespace;

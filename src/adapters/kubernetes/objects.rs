@@ -259,6 +259,61 @@ mod tests {
         server.abort();
     }
 
+    /// What does nothing but listen, and tells what is written.
+    async fn api_server() -> (Client, mpsc::UnboundedReceiver<Value>) {
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let (written, writes) = mpsc::unbounded_channel();
+        let answer = async move |body: String| {
+            written.send(serde_json::from_str::<Value>(&body).unwrap()).unwrap();
+            ([(CONTENT_TYPE, "application/json")], body)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        (Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap(), writes)
+    }
+
+    /// kube counts an Event up that differs in its words alone, and keeps the first one's.
+    #[tokio::test]
+    async fn an_event_with_other_words_is_another_event() {
+        let (client, mut writes) = api_server().await;
+        let objects = KubernetesObjects::new(client, reflector::store().0, watch::channel(()).1);
+        let mut object = MemorialStream::new("jane", Default::default());
+        object.metadata.namespace = Some("default".into());
+        let mut written = async |message| {
+            objects.publish_event(&object, false, "Moved", message).await;
+            let event = writes.recv().await.unwrap();
+            (event["note"].clone(), event["action"].clone(), event["series"]["count"].clone())
+        };
+        let first = written("watch at a").await;
+        let second = written("watch at b").await;
+        assert_eq!((&first.0, &second.0), (&json!("watch at a"), &json!("watch at b")));
+        assert_ne!(first.1, second.1, "what was done");
+        assert_eq!(second.2, Value::Null, "an Event of its own");
+        assert_eq!(written("watch at b").await.2, json!(2), "the same again is counted");
+    }
+
+    /// A copy of credentials is kept for as long as an object names it, though nobody can read that object.
+    #[test]
+    fn the_copy_that_an_unreadable_object_names_is_known_until_it_can_be_read() {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::try_from(config).unwrap();
+        let objects = KubernetesObjects::new(client, reflector::store().0, watch::channel(()).1);
+        let mut object = MemorialStream::new("jane", Default::default());
+        object.metadata.uid = Some("uid-1".into());
+        objects.note_unreadable(&Unreadable {
+            metadata: object.metadata.clone(),
+            reason: "spec.state: unknown".into(),
+            credentials_copy: Some("copy".into()),
+        });
+        assert_eq!(objects.copies_of_unreadable(), ["copy"]);
+        objects.note_readable(&object);
+        assert!(objects.copies_of_unreadable().is_empty());
+    }
+
     #[test]
     fn only_a_newer_generation_or_a_deletion_supersedes() {
         let object = |generation| {

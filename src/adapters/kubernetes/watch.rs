@@ -31,6 +31,13 @@ const PAGE: u32 = 10;
 /// The API server ends a watch after so many seconds; kube takes a connection for dead 5 s later.
 const WATCH_SECONDS: u32 = 60;
 
+/// How the API server is reached for watches. kube repeats what was answered with 429, 503 or 504 inside of one request, for
+/// minutes: a watch would be deaf that long after the API server is back. A watch that breaks is taken up again by itself.
+pub fn for_watches(mut config: kube::Config) -> kube::Config {
+    config.default_retry = false;
+    config
+}
+
 /// What a cache keeps of an object as it comes in.
 pub trait Kept: Sized {
     /// As it stands in the cache.
@@ -243,6 +250,7 @@ mod tests {
     use super::*;
     use kube::runtime::reflector;
     use serde_json::json;
+    use tokio::io::AsyncWriteExt;
 
     fn stored(name: &str, version: &str, session: serde_json::Value) -> Stored {
         let object = json!({
@@ -251,6 +259,38 @@ mod tests {
             "spec": {"session": session},
         });
         serde_json::from_value(object).unwrap()
+    }
+
+    /// That a list begins is none, and a refusal is one at once: it is not asked again inside of the same request.
+    #[tokio::test]
+    async fn every_answer_is_a_sign_of_life_and_nothing_else_is() {
+        let _installed_already = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let client = kube::Client::try_from(for_watches(kube::Config::new(url))).unwrap();
+        let api: Api<Stored> = Api::all(client);
+        let pulse = Pulse::default();
+        let later = std::time::Instant::now() + Duration::from_secs(60);
+        let silent = pulse.silent(later);
+        let (_, writer) = reflector::store();
+        let mut kept = pin!(keep(api, watcher::Config::default(), writer, &pulse, |_| {}));
+        let (mut connection, _) = tokio::select! {
+            () = &mut kept => unreachable!("it is kept for ever"),
+            accepted = listener.accept() => accepted.unwrap(),
+        };
+        assert_eq!(pulse.silent(later), silent, "nobody has answered yet");
+        let refusal = crate::loopback::http("503 Service Unavailable", "{}");
+        connection.write_all(&refusal).await.unwrap();
+        let answered = async {
+            while pulse.silent(later) == silent {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = &mut kept => unreachable!("it is kept for ever"),
+            () = answered => {}
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the refusal was kept from us"),
+        }
     }
 
     #[test]
