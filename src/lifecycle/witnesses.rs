@@ -100,17 +100,15 @@ fn mux(observed: &Observed) -> Testimony {
 
 fn sender(status: &MemorialStreamStatus, via: Via, observed: &Observed) -> Testimony {
     let against = |message: &str| Testimony::Against(Reason::SenderLost, message.into());
-    let own = || match &observed.compositor {
-        Some(Ok(compositor)) if compositor.sender.is_taken() => Testimony::For,
-        Some(Ok(_)) => against("the compositor's sender is not connected to Mux"),
-        Some(Err(_)) | None => Testimony::Silent,
-    };
     match via {
-        Via::Compositor => own(),
+        Via::Compositor => match &observed.compositor {
+            Some(Ok(compositor)) if compositor.sender.is_taken() => Testimony::For,
+            Some(Ok(_)) => against("the compositor's sender is not connected to Mux"),
+            Some(Err(_)) | None => Testimony::Silent,
+        },
         Via::LiveKit => {
             let Some(id) = status.egress.as_ref().and_then(|egress| egress.id.as_ref()) else {
-                // Another way out was chosen, and is not taken yet, or a pause holds it up.
-                return if own() == Testimony::For { Testimony::For } else { against("no egress runs") };
+                return against("no egress runs");
             };
             let Seen::Known(egresses) = &observed.egresses else { return Testimony::Silent };
             let Some(egress) = egresses.iter().find(|egress| egress.id == *id) else {
