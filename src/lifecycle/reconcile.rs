@@ -120,6 +120,8 @@ pub async fn reconcile(
         Some(_) => Duration::from_secs(1),
         None => plan.requeue,
     };
+    // A limit strikes, and the schedule goes on, whoever is silent.
+    let requeue = plan.desired.until_next_change(now).map_or(requeue, |change| requeue.min(change));
     // A back-off that is over is looked at, so that status does not go on telling of it.
     let over =
         observed.backoffs.values().map(|backoff| backoff.remaining).filter(|left| !left.is_zero()).min();
@@ -136,7 +138,7 @@ fn is_refused(error: &KubernetesError) -> bool {
 /// The object with people's words, where status cannot be told of them.
 fn heard_only(object: &MemorialStream, words: Option<Said>) -> MemorialStream {
     let mut heard = object.clone();
-    heard.status.get_or_insert_default().said = words;
+    heard.status = Some(said::heard(&heard.status.unwrap_or_default(), words));
     said::with_held_words(&heard)
 }
 
@@ -174,8 +176,7 @@ async fn hear(
     let object = if before.said == said {
         object.clone()
     } else {
-        let status = MemorialStreamStatus { said, ..before.clone() };
-        context.world.objects.write_status(object, &status).await?
+        context.world.objects.write_status(object, &said::heard(&before, said)).await?
     };
     let mut whole = said::with_held_words(&object);
     let held = said::held(&object, &whole, now);

@@ -126,9 +126,7 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
         let said = report::nothing_runs(&whole, runs);
         write(context, object, said, &mut Memory::default(), now).await?;
         // Whatever lets it run wakes it, but for the time.
-        let next =
-            desired.next_change.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or(LOOK));
-        return Ok(match next {
+        return Ok(match desired.until_next_change(now) {
             _ if runs => Action::requeue(LOOK),
             Some(next) => Action::requeue(next.clamp(LOOK, LONGEST_REST)),
             None => Action::await_change(),

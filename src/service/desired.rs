@@ -6,6 +6,7 @@ use crate::api::status::EgressStatus;
 use crate::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_compositor_protocol::SenderState;
+use std::time::Duration;
 
 /// The wanted state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +125,12 @@ pub fn desired(object: &MemorialStream, now: Timestamp) -> Desired {
 impl Desired {
     fn because(state: State, why: Why) -> Self {
         Self { state, why, next_change: None, limit: None }
+    }
+
+    /// How long it stands if nobody says otherwise; at least long enough that no lane spins.
+    pub fn until_next_change(&self, now: Timestamp) -> Option<Duration> {
+        let wait = self.next_change?.duration_since(now).max(SignedDuration::from_millis(50));
+        Duration::try_from(wait).ok()
     }
 
     /// Adds a limit that strikes at `at`, and is told some time before.

@@ -54,6 +54,19 @@ pub fn said(before: Option<Said>, spec: &MemorialStreamSpec) -> Option<Said> {
     Some(Said { state, session: spec.session.or(before.session) })
 }
 
+/// Status, once it says so. What a raised session asks for begins now: limits that the one before had come near to are not
+/// its own.
+pub fn heard(before: &MemorialStreamStatus, said: Option<Said>) -> MemorialStreamStatus {
+    let session = |said: &Option<Said>| said.as_ref().and_then(|said| said.session).unwrap_or(1);
+    let goes_on = session(&said) <= session(&before.said);
+    MemorialStreamStatus {
+        live_since: before.live_since.clone().filter(|_| goes_on),
+        standby_since: before.standby_since.clone().filter(|_| goes_on),
+        said,
+        ..before.clone()
+    }
+}
+
 /// What is held: the words in `whole` that `object` lacks.
 pub fn held(object: &MemorialStream, whole: &MemorialStream, now: Timestamp) -> Option<Held> {
     let before = object.status.as_ref().and_then(|status| status.held.clone());
@@ -96,6 +109,31 @@ mod tests {
             MemorialStreamStatus { said: all_said(object), ..object.status.clone().unwrap_or_default() };
         after.status = Some(status);
         after
+    }
+
+    /// `schedule.endAt` strikes what began before it, and is left alone by who asks again afterwards.
+    #[test]
+    fn what_a_raised_session_asks_for_begins_now() {
+        let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
+        let schedule = crate::api::spec::Schedule { end_at: Some(Time(at(60))), ..Default::default() };
+        for (state, since) in [(State::Live, at(0)), (State::Standby, at(0))] {
+            let mut object = object(Some(state), None);
+            object.spec.schedule = Some(schedule.clone());
+            let status = object.status.get_or_insert_default();
+            status.said = Some(Said { state: Some(state), session: None });
+            (status.live_since, status.standby_since) = (Some(Time(since)), Some(Time(since)));
+            let again = |object: &MemorialStream| {
+                let before = object.status.clone().unwrap();
+                let mut heard = object.clone();
+                heard.status = Some(super::heard(&before, said(before.said.clone(), &object.spec)));
+                desired(&heard, at(200)).state
+            };
+            assert_ne!(again(&object), state, "it is over");
+            object.spec.session = Some(1);
+            assert_ne!(again(&object), state, "no other session");
+            object.spec.session = Some(2);
+            assert_eq!(again(&object), state);
+        }
     }
 
     #[test]

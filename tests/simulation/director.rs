@@ -138,6 +138,8 @@ impl Land {
             said.schedule = spec.schedule.clone();
             said.limits = spec.limits.clone().unwrap_or_default();
             said.standby_is_over &= before == (said.state, said.session, said.schedule.clone());
+            // What a raised session asks for begins now.
+            said.standby_from = said.standby_from.filter(|_| said.session <= before.1);
         }
         self.note_ends(uid);
         self.note(|| {

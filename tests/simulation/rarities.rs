@@ -4,12 +4,14 @@ use crate::cluster::Key;
 use crate::director::spec;
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
+use crate::livekit::Who;
 use crate::operator::SYSTEM;
 use crate::run::{
     JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, jane, operators_account, simulate,
 };
+use k8s_openapi::jiff::SignedDuration;
 use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
-use memorialstream_operator::api::spec::{State, Via};
+use memorialstream_operator::api::spec::{Schedule, State, Via};
 
 fn well(outcome: &Outcome) {
     assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
@@ -414,6 +416,85 @@ fn a_start_whose_answer_names_no_egress_is_searched_for() {
         stage.reaches(State::Live, 60_000).await.expect("found, not started again");
         let egress = stage.land().cluster.status(&jane()).egress.expect("an egress");
         assert_eq!((egress.attempt, egress.lost), (1, Vec::new()));
+        stage
+    }));
+}
+
+/// Whoever is silent is asked more and more rarely: up to half a minute lies between two questions.
+#[test]
+fn the_schedule_ends_a_service_in_time_though_mux_is_silent() {
+    for seconds in (60..120).step_by(6) {
+        well(&simulate(1, |mut stage| async move {
+            stage.land().log.kept = true;
+            let mut scheduled = spec(None, Via::LiveKit);
+            let from_now = |seconds| {
+                let time = stage.land().time().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+                Some(crate::cluster::time(time))
+            };
+            scheduled.schedule = Some(Schedule {
+                standby_at: from_now(0),
+                end_at: from_now(seconds),
+                overrun_minutes: Some(0),
+                ..Schedule::default()
+            });
+            stage.land().make(&jane(), JANE, scheduled, operators_account(), None);
+            stage.reaches(State::Standby, 30_000).await.expect("Standby");
+            let until = stage.land().now + 300_000;
+            stage.land().faults.silent.insert(Party::Mux, until);
+            let left = u64::try_from(seconds).unwrap() * 1_000 - stage.land().now;
+            stage.pass_time(left).await;
+            let over = |land: &mut Land| land.pods_of(JANE).is_empty();
+            stage.until(8_000, over).await.expect("no pod runs on");
+            stage
+        }));
+    }
+}
+
+/// Whoever raises the session when `schedule.endAt` has come wants to go on.
+#[test]
+fn a_session_that_is_raised_after_its_end_is_live() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        well(&simulate(1, |mut stage| async move {
+            stage.land().log.kept = true;
+            let mut first = spec(Some(State::Live), via);
+            let end = stage.land().time().checked_add(SignedDuration::from_secs(40)).unwrap();
+            first.schedule =
+                Some(Schedule { end_at: Some(crate::cluster::time(end)), ..Schedule::default() });
+            stage.land().make(&jane(), JANE, first, operators_account(), None);
+            stage.reaches(State::Live, 30_000).await.expect("Live");
+            // Cameras send: it overruns.
+            stage.pass_time(40_000).await;
+            stage.land().say(JANE, |spec| spec.session = Some(2));
+            for server in stage.land().livekit.values_mut() {
+                for room in server.rooms.values_mut() {
+                    room.participants.retain(|_, who| *who != Who::Device);
+                }
+            }
+            stage.pass_time(180_000).await;
+            assert_eq!(stage.status().state, Some(State::Live));
+            stage
+        }));
+    }
+}
+
+/// Somebody wrote nonsense over it, and the pod's container started anew: without a TAKE it would never boot again.
+#[test]
+fn what_a_pod_boots_from_is_written_anew_while_it_does_not_live() {
+    well(&simulate(1, |mut stage| async move {
+        standby(&mut stage).await;
+        let pod = pod(&stage);
+        stage.land().faults.always = Some((Site::PodProgram, Fault::Lost));
+        stage.land().somebody_spoils_the_boot_document(JANE);
+        stage.land().crash_container(&pod);
+        let renewed = |land: &mut Land| land.coverage.actions.contains_key("RenewBoot");
+        stage.until(40_000, renewed).await.expect("it is written anew");
+        // The kubelet brings it to the node.
+        stage.pass_time(90_000).await;
+        stage.land().crash_container(&pod);
+        let composites = |land: &mut Land| land.kubelet.containers[&pod].document.is_some();
+        stage.until(40_000, composites).await.expect("it boots");
+        stage.land().faults.always = None;
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
         stage
     }));
 }

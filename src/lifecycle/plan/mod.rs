@@ -428,10 +428,6 @@ impl Pass<'_> {
             && self.nothing_is_left()
             && !self.room_may_return()
             && self.stream_needs_nothing();
-        let until = |time: Timestamp| {
-            let wait = time.duration_since(self.now).max(SignedDuration::from_millis(50));
-            Duration::try_from(wait).unwrap_or(self.timings.slow)
-        };
         let held = self.observed.backoffs.values().map(|backoff| backoff.remaining);
         let held = held.filter(|remaining| !remaining.is_zero()).min();
         let nothing_runs = matches!(self.desired.state, State::Idle | State::Ended)
@@ -448,7 +444,7 @@ impl Pass<'_> {
                 None => self.timings.fast,
             },
         };
-        let next = [self.due, self.desired.next_change.map(until)];
+        let next = [self.due, self.desired.until_next_change(self.now)];
         next.into_iter().flatten().fold(usual, Duration::min)
     }
 

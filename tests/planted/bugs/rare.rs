@@ -270,6 +270,24 @@ pub const ALL: &[Bug] = &[
         seen_as: "Unknown",
     },
     Bug {
+        name: "a limit waits until a provider is asked again that is silent",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "plan.desired.until_next_change(now).map_or(requeue, |change| requeue.min(change))",
+            "requeue",
+        )],
+        caught_by: Check::Test("rarities::the_schedule_ends_a_service_in_time_though_mux_is_silent"),
+        seen_as: "no pod runs on",
+    },
+    Bug {
+        name: "a raised session is ended by what ended the one before",
+        finding: None,
+        places: &[("src/service/said.rs", "session(&said) <= session(&before.said)", "true")],
+        caught_by: Check::Test("rarities::a_session_that_is_raised_after_its_end_is_live"),
+        seen_as: "Live",
+    },
+    Bug {
         name: "a stream that was never on air is not believed to be",
         finding: None,
         places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
