@@ -170,6 +170,9 @@ fn goal(search: &mut Search, state: u32) -> Result<(), String> {
     }
     let streams: Vec<_> = world.streams.iter().flatten().collect();
     let wanted = planned.desired.state;
+    if !may_be_wanted(search, state, wanted) {
+        return Err(format!("{:?} is asked for, and {wanted:?} taken for wanted", world.asked));
+    }
     let only = |status: Mux| streams.len() == 1 && streams[0].status == status;
     if world.older_room {
         return none("a room of an earlier epoch");
@@ -201,6 +204,20 @@ fn goal(search: &mut Search, state: u32) -> Result<(), String> {
         }
     }
     rest(search, state)
+}
+
+/// Whether a state is what people ask for, or what is left of that: an ended session stays ended, and a rehearsal that
+/// became too long is over until something else is asked for.
+fn may_be_wanted(search: &Search, state: u32, wanted: State) -> bool {
+    let Node { status, world } = search.node(state);
+    let known = &search.statuses.get(status).status;
+    let runs = matches!(world.asked, State::Standby | State::Live);
+    match wanted {
+        wanted if wanted == world.asked => true,
+        State::Ended => runs && (world.over || known.ended_session.is_some()),
+        State::Idle => runs && known.standby_limit.is_some(),
+        _ => false,
+    }
 }
 
 /// Nothing is done but to try to stop a record whose worker is dead, and nothing new is said.

@@ -5,10 +5,11 @@ use crate::{days, enumerate, probes};
 use memorialstream_operator::api::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every action, by name: each leaves as one call.
-const ACTIONS: [&str; 16] = [
+/// Every action, by name: each leaves as one call, by which the models know it.
+const ACTIONS: [&str; 21] = [
     "AddFinalizer",
     "RemoveFinalizer",
+    "RecordAbandoned",
     "CreateStream",
     "EnableStream",
     "DisableStream",
@@ -18,11 +19,15 @@ const ACTIONS: [&str; 16] = [
     "CreateRoom",
     "DeleteRoom",
     "CreatePod",
+    "RenewBoot",
     "DeletePod",
     "StartEgress",
     "StopEgress",
+    "AskWorker",
+    "StopSurplus",
     "StartSender",
     "StopSender",
+    "KeepStreamKey",
 ];
 
 /// Reasons that nothing here can bring about, and why.

@@ -117,6 +117,8 @@ async fn boot_document_cannot_be_read(stage: &mut Stage) {
     let pod = stage.land().pods_of(JANE)[0].clone();
     stage.land().crash_container(&pod);
     says(stage, Reason::BootDocument, 30_000).await;
+    let renewed = |land: &mut Land| land.coverage.actions.contains_key("RenewBoot");
+    stage.until(40_000, renewed).await.expect("what it boots from is written anew");
     stage.land().faults.always = None;
 }
 

@@ -7,7 +7,7 @@ use crate::land::Land;
 use crate::viewer::Sight;
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
-use memorialstream_operator::api::spec::State;
+use memorialstream_operator::api::spec::{State, Via};
 use memorialstream_operator::providers::livekit::EgressStatus;
 use memorialstream_operator::service::pod::UID_LABEL;
 use std::collections::{BTreeMap, BTreeSet};
@@ -425,7 +425,10 @@ impl Land {
             .values()
             .any(|one| one.uid == uid && (one.frozen_since.is_some() || one.hung_until > self.now));
         let test = object.spec.mux.as_ref().and_then(|mux| mux.test).unwrap_or(false);
-        let works = via == memorialstream_operator::api::spec::Via::Compositor || worker;
+        // While a start may still come about, nothing else is started.
+        let starting = status.egress.is_some_and(|egress| egress.starting.is_some())
+            && server.is_some_and(|server| server.slow_until >= self.now);
+        let works = worker || via == Via::Compositor && !starting;
         let watchable = !self.watch.unwatchable.contains(uid);
         let slug = object.spec.slug.as_ref().filter(|slug| **slug != said.key.1);
         let theirs = (said.key.0.clone(), slug.cloned().unwrap_or_default());

@@ -69,6 +69,8 @@ pub struct LiveKitServer {
     pub slow: u64,
     /// Until then a start is under way that takes so long.
     pub slow_until: u64,
+    /// How long a worker takes to end an egress that is stopped.
+    pub ending: u64,
     /// It does not know StartEgress.
     pub too_old: bool,
     /// Egresses that start never get any further.
@@ -87,6 +89,7 @@ impl LiveKitServer {
             workers: vec![None; workers],
             slow: 0,
             slow_until: 0,
+            ending: 800,
             too_old: false,
             stalls: false,
             orphaned: false,
@@ -95,7 +98,6 @@ impl LiveKitServer {
 }
 
 impl LiveKitServer {
-    /// Records whose worker is dead go on for a day, and are stopped in vain as long; here the day is over.
     pub fn forget_the_dead(&mut self) {
         let over = |record: &EgressRecord| {
             !matches!(record.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending)

@@ -152,6 +152,17 @@ fn is_over(record: &EgressRecord) -> bool {
     !matches!(record.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending)
 }
 
+impl Land {
+    /// Whether an egress is the one that its object's status names.
+    fn is_in_use(&self, url: &str, id: &str) -> bool {
+        let uid = self.livekit[url].egresses.get(id).and_then(|record| record.uid.as_deref());
+        let status = uid.and_then(|uid| self.cluster.object(uid)).and_then(|object| object.status.as_ref());
+        status
+            .and_then(|status| status.egress.as_ref())
+            .is_some_and(|egress| egress.id.as_deref() == Some(id))
+    }
+}
+
 #[async_trait]
 impl LiveKitApi for Project {
     async fn create_room(
@@ -304,7 +315,8 @@ impl LiveKitApi for Project {
         };
         tokio::time::sleep(Duration::from_secs(silence)).await;
         self.call((Site::StopEgress, "stop_egress", false), EGRESS_TIMEOUT, |land, url| {
-            land.coverage.action("StopEgress");
+            let named = land.is_in_use(url, id);
+            land.coverage.action(if named { "StopEgress" } else { "StopSurplus" });
             land.egress_is_stopped(url, id);
             let Some(server) = land.livekit.get_mut(url) else { return Ok(()) };
             let orphaned = server.orphaned;
@@ -320,8 +332,8 @@ impl LiveKitApi for Project {
                 ));
             }
             record.status = EgressStatus::Ending;
-            let (url, id) = (url.to_owned(), id.to_owned());
-            land.after(800, move |land| land.end_egress(&url, &id, EgressStatus::Complete, ""));
+            let (url, id, takes) = (url.to_owned(), id.to_owned(), server.ending);
+            land.after(takes, move |land| land.end_egress(&url, &id, EgressStatus::Complete, ""));
             Ok(())
         })
         .await

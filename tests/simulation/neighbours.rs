@@ -20,6 +20,10 @@ enum Trouble {
     ManyStreams,
     /// Eight Live objects of the same account, while Mux does not answer anybody.
     SilentMux,
+    /// Eight Live objects of a tenant whose LiveKit stops answering.
+    SilentLiveKit,
+    /// Eight Live objects of the same account, whose pods stop answering.
+    HungPods,
 }
 
 fn make(stage: &Stage, count: usize, state: State, tenant: bool) {
@@ -51,12 +55,23 @@ fn times(trouble: Trouble, there: bool) -> (u64, u64) {
                     stage.land().make_foreign_streams(crate::run::TOKEN, 1_000);
                     make(&stage, 10, State::Idle, false);
                 }
-                Trouble::SilentMux => make(&stage, 8, State::Live, false),
+                Trouble::SilentMux | Trouble::HungPods => make(&stage, 8, State::Live, false),
+                Trouble::SilentLiveKit => make(&stage, 8, State::Live, true),
             }
             stage.pass_time(1_000).await;
         }
-        if trouble == Trouble::SilentMux {
+        if matches!(trouble, Trouble::SilentMux | Trouble::SilentLiveKit | Trouble::HungPods) {
             stage.pass_time(60_000).await;
+        }
+        match trouble {
+            Trouble::SilentLiveKit => {
+                stage.land().faults.hanging = Some((Party::LiveKit, LIVEKIT_B.into()));
+            }
+            Trouble::HungPods => {
+                let until = stage.land().now + 300_000;
+                stage.land().kubelet.containers.values_mut().for_each(|one| one.hung_until = until);
+            }
+            _ => {}
         }
         let asked = stage.land().now;
         stage.make_jane(State::Live, Via::Compositor);
@@ -87,6 +102,8 @@ fn nobody_waits_for_anybody() {
         (Trouble::Crowd, 6),
         (Trouble::ManyStreams, 206),
         (Trouble::SilentMux, 205),
+        (Trouble::SilentLiveKit, 5),
+        (Trouble::HungPods, 5),
     ];
     for (trouble, finding) in all {
         let (alone, beside) = (times(trouble, false), times(trouble, true));

@@ -13,6 +13,7 @@ use crate::run::{
 };
 use k8s_openapi::jiff::SignedDuration;
 use memorialstream_compositor_protocol::RefusalReason;
+use memorialstream_mux_model::{Settings, Unknowns};
 use memorialstream_operator::api::spec::{
     DeletionPolicy, LatencyMode, Limits, MuxSettings, Schedule, Slate, State, StreamDeletion, Via, Video,
 };
@@ -102,6 +103,18 @@ fn begin(stage: &Stage, dice: &mut Dice) -> Vec<&'static str> {
     }
     if dice.chance(100) {
         land.kubelet.slow = 20_000;
+    }
+    for server in land.livekit.values_mut() {
+        server.ending = *dice.pick(&[300, 800, 3_000, 8_000]);
+    }
+    let unknowns = Unknowns {
+        slate_after_silence: *dice.pick(&[None, None, Some(5.0)]),
+        new_key_drops_encoder: dice.chance(500),
+        second_encoder_is_refused: dice.chance(500),
+    };
+    for environment in land.mux.values_mut() {
+        let settings = environment.model.settings().clone();
+        environment.model.set_settings(Settings { unknowns, ..settings });
     }
     let mut uids = vec![JANE];
     if dice.chance(250) {
@@ -436,10 +449,13 @@ fn random_schedules_break_nothing() {
     assert!(sum.wrong.is_empty(), "{} violations, the first: {:#?}", sum.wrong.len(), sum.wrong.first());
 }
 
-/// `SEED=… cargo test --test simulation replay -- --nocapture`
+/// `SEED=… cargo test --test simulation replay -- --nocapture`; with `RUST_LOG=debug` the operator says what it does, too.
 #[test]
 fn replay() {
     let Ok(seed) = std::env::var("SEED") else { return };
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt::init();
+    }
     let outcome = schedule(seed.parse().expect("SEED is a number"), true);
     println!("{}\nlog {:016x}", outcome.lines.join("\n"), outcome.hash);
     let wrong = outcome.violations;

@@ -192,6 +192,9 @@ impl Stage {
     /// Nothing more goes wrong; the world must become what the manifests say, and then nothing may move.
     pub async fn settle(&mut self, quiet: u64) -> u64 {
         self.land().heal();
+        if quiet > 0 {
+            self.land().forget_the_dead();
+        }
         self.land().hold_the_specs();
         if let Some(process) = self.process() {
             process.watches_are_good();
@@ -300,7 +303,6 @@ impl Land {
             while server.workers.len() < 2 {
                 server.workers.push(None);
             }
-            server.forget_the_dead();
         }
         let uids: Vec<String> = self.director.said.keys().cloned().collect();
         for uid in uids {
@@ -313,6 +315,11 @@ impl Land {
         self.cluster.remove_pod(now, &impostor);
         self.others_egresses_end();
         self.note(|| "everything is whole again".into());
+    }
+
+    /// Records whose worker is dead go on for a day, and are stopped in vain as long; here the day is over.
+    fn forget_the_dead(&mut self) {
+        self.livekit.values_mut().for_each(LiveKitServer::forget_the_dead);
     }
 
     /// From now on neither people nor the time change what is wanted.
@@ -386,7 +393,10 @@ impl Land {
         let sends = usize::from(wanted == State::Live);
         let stalled = find(&status.conditions, ConditionType::Stalled).filter(|one| one.status == "True");
         if stalled.is_some_and(|one| TERMINAL.contains(&&*one.reason)) {
-            return None;
+            // What only a person can mend is no reason to let run what nobody wants, nor to send twice.
+            let most = (runs, runs, sends);
+            let more = rooms > most.0 || pods > most.1 || senders > most.2 || streams > 1;
+            return more.then(|| format!("stalled; {wanted:?} is wanted, and there are {counted}"));
         }
         // A stream that somebody deleted is not made again for what is over.
         let stream_is_right = streams == 1 || wanted == State::Ended && streams == 0;

@@ -1,7 +1,7 @@
 //! Secrets, as the operator reaches them.
 
-use super::StoredSecret;
 use super::objects::CALL_TIMEOUT;
+use super::{Key, StoredSecret};
 use crate::faults::{Party, Site};
 use crate::land::Land;
 use crate::process::Process;
@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use memorialstream_operator::providers::Secret;
-use memorialstream_operator::service::pod::boots_earlier;
+use memorialstream_operator::service::pod::{boots_earlier, pod_name};
 use memorialstream_operator::world::{KubernetesError, SecretData, Secrets};
+use std::collections::BTreeMap;
 
 /// As in the adapter: how long a Secret that was read is taken for granted, in milliseconds.
 const FRESHNESS: u64 = 15_000;
@@ -52,7 +53,8 @@ impl Secrets for Process {
             let owner = owners.into_iter().next().map(|owner| owner.uid);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let data = secret.data.clone().unwrap_or_default();
-            let data = data.iter().map(|(key, value)| (key.clone(), text(&value.0))).collect();
+            let data: BTreeMap<_, _> =
+                data.iter().map(|(key, value)| (key.clone(), text(&value.0))).collect();
             // As the adapter over the real API server does: see its `check_owner`.
             if land.cluster.secrets.get(&key).is_some_and(|existing| {
                 existing.owner != owner || owner.is_none() && existing.labels.is_empty()
@@ -69,6 +71,9 @@ impl Secrets for Process {
             });
             if earlier {
                 return Err(KubernetesError::Refused("it is that of a later compositor pod".into()));
+            }
+            if let Some(action) = land.action_of(&key, &data) {
+                land.coverage.action(action);
             }
             land.secret_is_written(&key, owner.as_deref());
             if land.cluster.terminating.contains(&key.0) && !land.cluster.secrets.contains_key(&key) {
@@ -107,6 +112,17 @@ impl Secrets for Process {
 }
 
 impl Land {
+    /// What the life-cycle lane does by writing a Secret, where that is an action of its own.
+    fn action_of(&self, key: &Key, data: &BTreeMap<String, String>) -> Option<&'static str> {
+        if key.1.ends_with("-stream-key") {
+            return Some("KeepStreamKey");
+        }
+        let incarnation = data.get("incarnation")?.parse().ok()?;
+        let pod = (key.0.clone(), pod_name(key.1.strip_suffix("-compositor")?, incarnation));
+        let container = self.kubelet.containers.get(&pod)?;
+        (container.boot_error.is_some() || !container.running).then_some("RenewBoot")
+    }
+
     /// A RoleBinding in the namespace allows it.
     fn may_use_secrets(&mut self, namespace: &str) -> Result<(), KubernetesError> {
         if !self.cluster.forbidden.contains(namespace) {
