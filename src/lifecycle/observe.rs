@@ -3,6 +3,7 @@
 use super::context::{Context, Memory};
 use super::look::{StreamLook, look};
 use super::observed::{Observed, Seen};
+use super::plan::may_be_visited;
 use super::sight::Sight;
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
@@ -45,9 +46,11 @@ pub async fn observe(
         if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
     let SignedIn { access, set_aside, credentials } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
-    // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
+    // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none. Devices may open
+    // a room again that was deleted.
+    let ends = !matches!(state, State::Live | State::Standby) && may_be_visited(&status, now);
     let keeps_on =
-        object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty();
+        object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty() || ends;
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         compositor_image: context.pod_template.image.clone(),

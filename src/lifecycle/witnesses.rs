@@ -162,7 +162,8 @@ pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
 /// LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its worker's death
 /// (docs/livekit-facts.md).
 fn has_left(egress: &Egress, observed: &Observed) -> bool {
-    let joined = matches!(egress.status, EgressStatus::Active | EgressStatus::Ending);
+    let joined =
+        matches!(egress.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending);
     let left = |all: &Vec<Participant>| all.iter().all(|participant| participant.identity != egress.id);
     joined && observed.participants.known().is_some_and(left)
 }

@@ -92,7 +92,8 @@ pub struct Watch {
     pub secrets: Vec<String>,
     since: BTreeMap<(Invariant, String), u64>,
     told: BTreeSet<(Invariant, String)>,
-    ended: BTreeMap<String, i64>,
+    /// Sessions that have ended, and since when.
+    ended: BTreeMap<String, (i64, u64)>,
     /// When what was first so, by UID.
     pub milestones: BTreeMap<(String, &'static str), u64>,
     pub passes: BTreeMap<Key, u64>,
@@ -116,12 +117,19 @@ pub struct Watch {
 
 impl Watch {
     pub fn ended_session(&self, uid: &str) -> Option<i64> {
-        self.ended.get(uid).copied()
+        self.ended.get(uid).map(|(session, _)| *session)
     }
 
-    pub fn session_ended(&mut self, uid: &str, session: i64) {
-        let known = self.ended.entry(uid.to_owned()).or_insert(session);
-        *known = (*known).max(session);
+    /// The same, for whoever sent something so long before, in milliseconds, that it arrives now.
+    pub fn ended_session_before(&self, uid: &str, now: u64, milliseconds: u64) -> Option<i64> {
+        self.ended.get(uid).filter(|(_, at)| now > at + milliseconds).map(|(session, _)| *session)
+    }
+
+    pub fn session_ended(&mut self, uid: &str, session: i64, now: u64) {
+        let known = self.ended.entry(uid.to_owned()).or_insert((session, now));
+        if known.0 < session {
+            *known = (session, now);
+        }
     }
 }
 
@@ -362,7 +370,7 @@ impl Land {
         }
         let lies = kubernetes && on_air.as_deref() == Some("True") && !sees;
         let words = format!("OnAir is True and mourners see {sight:?}");
-        let answered = self.is_fair(Party::Mux) && self.is_fair(Party::LiveKit);
+        let answered = [Party::Mux, Party::LiveKit, Party::Viewer].into_iter().all(|one| self.is_fair(one));
         let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED };
         self.lasts(Invariant::OnAirLies, &key.1, lies, bound, &words);
         let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;

@@ -244,10 +244,14 @@ impl Land {
         let Some(record) = self.livekit[url].egresses.get(id).filter(|record| record.runs()).cloned() else {
             return;
         };
-        if record.status != EgressStatus::Starting || self.livekit[url].stalls {
+        if record.status != EgressStatus::Starting {
             return;
         }
+        // Before it is Active: docs/livekit-facts.md.
         self.join(url, &record.room, id, Who::Egress);
+        if self.livekit[url].stalls {
+            return;
+        }
         self.program_is_in(url, &record.room);
         let (url, id) = (url.to_owned(), id.to_owned());
         self.after(30_000, move |land| {
@@ -271,6 +275,7 @@ impl Land {
                 record.room == room
                     && record.runs()
                     && record.status == EgressStatus::Starting
+                    && !server.stalls
                     && self.is_in_room(url, room, id)
                     && self.is_in_room(url, room, &record.identity)
             })

@@ -2,7 +2,9 @@
 //! the compositor, LiveKit and Mux, on virtual time, from one seed.
 
 #[cfg(test)]
+mod at_rest;
 mod bad_days;
+mod beginnings;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Land {
                 let words = format!("session {ended} is marked as ended, and nobody wanted that");
                 self.violated(Invariant::EndedForNothing, &key.1, words);
             }
-            self.watch.session_ended(&uid, ended);
+            self.watch.session_ended(&uid, ended, self.now);
         }
         let before = self.watch.ended_session(&uid);
         if before.is_some() && next.ended_session < before {
@@ -221,7 +221,8 @@ impl Land {
         let key = crate::cluster::key_of(&object);
         // A tool may have taken it out of the spec.
         let session = self.director.said.get(uid).map_or(1, |said| said.session);
-        if self.watch.ended_session(uid).is_some_and(|ended| ended >= session) {
+        let ended = self.watch.ended_session_before(uid, self.now, Site::StartEgress.slowest());
+        if ended.is_some_and(|ended| ended >= session) {
             self.violated(
                 Invariant::EndedIsOver,
                 &key.1,
@@ -265,6 +266,7 @@ impl Land {
         let Some(record) = record else { return };
         let tries = record.runs()
             && record.connection.is_none()
+            && self.senders(record.uid.as_deref().unwrap_or_default()) == 1
             && record.dropped_at.is_some_and(|at| self.now < at + 30_000)
             && self.takes(record.url.rsplit('/').next().unwrap_or_default());
         match record.uid.clone() {

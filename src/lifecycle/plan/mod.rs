@@ -182,6 +182,10 @@ impl Pass<'_> {
             return;
         }
         self.keep_time();
+        // What exists goes on with the credentials that worked before; nothing is begun with them.
+        if self.observed.set_aside.is_some() && self.nothing_was_made() {
+            return;
+        }
         if self.paused() {
             // The answer to a start that was sent before is told once.
             self.identify_egress();
@@ -469,11 +473,17 @@ impl Pass<'_> {
 
     /// How long an object that is at rest is left alone: the longer, the less may happen to it, and each for a time of its
     /// own, so that many do not come at once.
+    /// Somebody was told to add a playback id at Mux.
+    fn nobody_can_watch(&self) -> bool {
+        matches!(&self.observed.stream, Seen::Known(Some(stream)) if stream.public_playback_id().is_none())
+    }
+
     fn rest(&self) -> Duration {
         let observed = self.observed;
         if !observed.backoffs.is_empty()
             || observed.set_aside.is_some()
             || observed.stream_is_awaited
+            || self.nobody_can_watch()
             || may_be_visited(&self.status, self.now)
         {
             return self.timings.slow;

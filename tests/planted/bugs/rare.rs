@@ -288,6 +288,63 @@ pub const ALL: &[Bug] = &[
         seen_as: "Live",
     },
     Bug {
+        name: "what was begun while LiveKit was silent has no copy of its credentials",
+        finding: None,
+        places: &[(
+            "src/lifecycle/copies.rs",
+            "error.class != ErrorClass::Credentials && !is_begun(object)",
+            "{ let _ = error; false }",
+        )],
+        caught_by: Check::Test(
+            "beginnings::what_was_begun_while_livekit_was_silent_goes_on_with_its_own_credentials",
+        ),
+        seen_as: "on air",
+    },
+    Bug {
+        name: "something is begun with credentials that were set aside",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/mod.rs",
+            "self.observed.set_aside.is_some() && self.nothing_was_made()",
+            "false",
+        )],
+        caught_by: Check::Test(
+            "beginnings::nothing_is_begun_with_credentials_that_the_secret_does_not_hold_any_more",
+        ),
+        seen_as: "left: Some(",
+    },
+    Bug {
+        name: "an egress that starts and is not in its room is waited for",
+        finding: None,
+        places: &[(
+            "src/lifecycle/witnesses.rs",
+            "matches!(egress.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending)",
+            "matches!(egress.status, EgressStatus::Active | EgressStatus::Ending)",
+        )],
+        caught_by: Check::Test("beginnings::an_egress_whose_worker_dies_as_it_starts_is_given_up"),
+        seen_as: "another worker sends",
+    },
+    Bug {
+        name: "a playback id that somebody adds is not seen for ten minutes",
+        finding: None,
+        places: &[("src/lifecycle/look.rs", "lacks_playback_id(status)", "false")],
+        caught_by: Check::Test("at_rest::a_playback_id_that_somebody_adds_is_seen_within_two_minutes"),
+        seen_as: "it is there",
+    },
+    Bug {
+        name: "who lost its slug does not close what devices open again",
+        finding: None,
+        places: &[(
+            "src/lifecycle/observe.rs",
+            "!matches!(state, State::Live | State::Standby) && may_be_visited(&status, now)",
+            "false",
+        )],
+        caught_by: Check::Test(
+            "at_rest::a_room_that_devices_open_again_is_closed_although_the_slug_belongs_to_another",
+        ),
+        seen_as: "left: 1",
+    },
+    Bug {
         name: "a stream that was never on air is not believed to be",
         finding: None,
         places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
