@@ -3,7 +3,9 @@
 
 #[cfg(test)]
 mod at_rest;
+#[cfg(test)]
 mod bad_days;
+#[cfg(test)]
 mod beginnings;
 #[cfg(test)]
 mod bounds;
