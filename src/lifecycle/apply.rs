@@ -125,6 +125,7 @@ impl From<ProviderError> for ActionError {
 impl From<KubernetesError> for ActionError {
     fn from(error: KubernetesError) -> Self {
         let (class, reason) = match error {
+            KubernetesError::Conflict => (FailureClass::Raced, Reason::KubernetesRefused),
             KubernetesError::Refused(_) => (FailureClass::Admission, Reason::KubernetesRefused),
             KubernetesError::NotOurs(_) => (FailureClass::Admission, Reason::SecretNotOurs),
             KubernetesError::Forbidden(_) => (FailureClass::Admission, Reason::Forbidden),

@@ -105,6 +105,8 @@ impl Failures {
 pub enum Part {
     /// The Mux live stream.
     Stream,
+    /// Its settings: one that Mux refuses must not hold up another stream.
+    Settings,
     /// The room.
     Room,
     /// Pod and Secrets.
@@ -188,6 +190,8 @@ pub enum FailureClass {
     Busy,
     /// It may pass.
     Transient,
+    /// Somebody else wrote in between: at once again, on what is there now.
+    Raced,
 }
 
 impl FailureClass {
@@ -218,6 +222,7 @@ impl FailureClass {
             // Mourners wait meanwhile, and a worker may be there any moment.
             Self::Busy => Duration::from_secs_f64(3.0 + jitter * 2.0),
             Self::Transient => doubling(1.0, 300.0),
+            Self::Raced => Duration::ZERO,
         }
     }
 }
@@ -241,6 +246,11 @@ mod tests {
             failures.backoffs()[&effect].remaining.as_secs_f64().round() as u64
         };
         (0..12).map(wait).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conflict_holds_nothing_up() {
+        assert_eq!(waits(Effect::making(Part::Pod), FailureClass::Raced), [0; 12]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,10 +2,9 @@
 //! it, and goes after the last.
 
 use super::context::Context;
-use super::observed::{Observed, Seen};
+use super::observed::Observed;
 use super::plan::has_finalizer;
 use crate::api::MemorialStream;
-use crate::providers::ErrorClass;
 use crate::service::Identity;
 use crate::service::credentials::Access;
 use crate::world::KubernetesError;
@@ -15,8 +14,7 @@ use std::time::Duration;
 const SWEEP: Duration = Duration::from_secs(3600);
 
 /// Keeps the credentials with which both providers let us in, and returns the name of their copy. Nothing is begun without
-/// one, so that those of a LiveKit that does not say yet are kept until it does; where something exists, an end does not
-/// wait for it.
+/// one; where something exists, an end does not wait for it.
 pub(super) async fn keep_credentials(
     context: &Context,
     identity: &Identity,
@@ -28,12 +26,8 @@ pub(super) async fn keep_credentials(
     else {
         return Ok(before);
     };
-    let livekit_accepts = match &observed.rooms {
-        Seen::Known(_) => true,
-        Seen::Failed(error) => error.class != ErrorClass::Credentials && !is_begun(object),
-        Seen::NotAsked => false,
-    };
-    if !livekit_accepts || !has_finalizer(object) {
+    let both_accept = observed.rooms.known().is_some();
+    if !both_accept || !has_finalizer(object) {
         return Ok(before);
     }
     let Context { in_use, world, .. } = context;

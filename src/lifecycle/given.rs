@@ -64,6 +64,7 @@ impl Given {
             compositor_image: String::new(),
             age_of_active: None,
             slug_holder: None,
+            credentials_are_kept: false,
             access: Access::Granted {
                 environment: Environment {
                     environment_id: "environment".into(),

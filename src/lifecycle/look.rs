@@ -1,10 +1,10 @@
 //! Which questions to Mux and LiveKit a pass asks: they cost what is live, not what exists. Pure.
 
-use super::at_rest::{is_at_rest, mux_stream_is};
+use super::at_rest::{is_at_rest, lacks_playback_id, mux_stream_is};
 use super::backoff::Backoffs;
 use super::plan::{Timings, may_be_visited, room_may_return, shortest_rest};
 use crate::api::MemorialStream;
-use crate::api::conditions::{ConditionType, find, is_true};
+use crate::api::conditions::{ConditionType, is_true};
 use crate::api::spec::{State, StreamDeletion, Via};
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::service::desired::{broadcast_under_way, via};
@@ -86,8 +86,7 @@ pub fn look(
         // Each time that it is come to, unless something else brought it here in between.
         Some((Some(_), _)) if rests => StreamLook::Spare(shortest_rest(timings)),
         Some((Some(_), _)) if is_deleted_with_its_stream(object) => StreamLook::No,
-        // Somebody was told to add one at Mux.
-        Some((Some(_), _)) if lacks_playback_id(status) => StreamLook::ById(timings.slow / 2),
+        Some((Some(_), _)) if lacks_playback_id(status) => StreamLook::Spare(timings.slow / 2),
         Some((Some(_), _)) => StreamLook::ById(UNTOUCHED),
         Some((None, Some(_))) => StreamLook::Search(timings.second_search / 2),
         Some((None, None)) | None => StreamLook::No,
@@ -101,11 +100,6 @@ pub fn look(
             false => (!rests || via(&object.spec, status) == Via::LiveKit).then_some(livekit),
         },
     }
-}
-
-fn lacks_playback_id(status: &MemorialStreamStatus) -> bool {
-    find(&status.conditions, ConditionType::MuxStreamReady)
-        .is_some_and(|ready| ready.reason == Reason::PlaybackIdMissing.as_str())
 }
 
 fn on_air(reached: bool, state: State, timings: &Timings) -> StreamLook {
@@ -233,7 +227,7 @@ mod tests {
         changed.metadata.generation = Some(4);
         assert_eq!(stream(&changed, State::Idle), by_id);
         assert_eq!(stream(&object(State::Idle, Reason::Enabled), State::Idle), by_id);
-        let told = StreamLook::ById(Timings::default().slow / 2);
+        let told = StreamLook::Spare(Timings::default().slow / 2);
         assert_eq!(stream(&object(State::Idle, Reason::PlaybackIdMissing), State::Idle), told);
         assert_eq!(stream(&idle(), State::Ended), by_id, "another state is wanted");
         assert_eq!(looked(&idle(), State::Idle, false, &backoffs(60)).stream, by_id);

@@ -3,7 +3,6 @@
 use super::context::{Context, Memory};
 use super::look::{StreamLook, look};
 use super::observed::{Observed, Seen};
-use super::plan::may_be_visited;
 use super::sight::Sight;
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
@@ -46,11 +45,9 @@ pub async fn observe(
         if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
     let SignedIn { access, set_aside, credentials } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
-    // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none. Devices may open
-    // a room again that was deleted.
-    let ends = !matches!(state, State::Live | State::Standby) && may_be_visited(&status, now);
+    // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
     let keeps_on =
-        object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty() || ends;
+        object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty();
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         compositor_image: context.pod_template.image.clone(),
@@ -58,6 +55,8 @@ pub async fn observe(
             .slugs
             .other_holder(object, &world.objects.memorial_streams())
             .filter(|_| !keeps_on),
+        credentials_are_kept: credentials.is_some()
+            && context.in_use.remembered(identity).as_ref() == credentials.as_ref(),
         access,
         set_aside,
         stream: Seen::NotAsked,
@@ -85,7 +84,7 @@ pub async fn observe(
         credentials,
         endpoint: None,
     };
-    if matches!(observed.access, Access::Unusable(_)) || observed.slug_holder.is_some() {
+    if matches!(observed.access, Access::Unusable(_)) {
         return observed;
     }
     let Some(credentials) = observed.credentials.clone() else { return observed };

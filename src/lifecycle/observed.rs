@@ -25,6 +25,8 @@ pub struct Observed {
     pub compositor_image: String,
     /// Who holds the slug, when that is another object, as `namespace/name`.
     pub slug_holder: Option<String>,
+    /// A copy of these credentials is kept: what is made with them can be ended when their Secret is gone.
+    pub credentials_are_kept: bool,
     /// Who the providers think we are.
     pub access: Access,
     /// Why the Secret cannot be used, where the credentials that worked last are used instead.

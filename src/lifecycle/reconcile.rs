@@ -46,6 +46,10 @@ pub async fn reconcile(
     // Looking may have taken long: what is decided now, and noted, counts from now.
     let now = context.world.clock.now();
     let plan = plan::plan(&identity, object, &observed, now, &context.timings);
+    for effect in &plan.mended {
+        memory.failures.worked(*effect);
+        observed.backoffs.remove(effect);
+    }
     // What failed last and is not even due any more was done by a call that was not answered.
     observed.backoffs.retain(|effect, backoff| {
         let due = plan.actions.iter().any(|action| action.effect() == *effect);
@@ -138,7 +142,8 @@ fn is_refused(error: &KubernetesError) -> bool {
 /// The object with people's words, where status cannot be told of them.
 fn heard_only(object: &MemorialStream, words: Option<Said>) -> MemorialStream {
     let mut heard = object.clone();
-    heard.status = Some(said::heard(&heard.status.unwrap_or_default(), words));
+    // Since when what they ask for is wanted cannot be noted: limits count on.
+    heard.status.get_or_insert_default().said = words;
     said::with_held_words(&heard)
 }
 

@@ -30,7 +30,7 @@ impl Unwritten {
         let mut kept = self.kept();
         let Kept { stored, status } = kept.as_ref()?;
         let now = object.status.clone().unwrap_or_default();
-        let held = progress(now.clone());
+        let held = without_words(now.clone());
         if stored.iter().all(|stored| !says_the_same(stored, &held)) {
             *kept = None;
             return None;
@@ -48,7 +48,7 @@ impl Unwritten {
     /// The API server held `object`, and seemed not to take `tried`; by now things stand as `status` says.
     pub fn keep(&self, object: &MemorialStream, tried: MemorialStreamStatus, status: MemorialStreamStatus) {
         let before = object.status.clone().unwrap_or_default();
-        *self.kept() = Some(Kept { stored: [before, tried].map(progress), status });
+        *self.kept() = Some(Kept { stored: [before, tried].map(without_words), status });
     }
 
     /// A status was taken.
@@ -63,6 +63,11 @@ impl Unwritten {
 
 fn is_programs(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
     condition.type_ == ConditionType::ProgramApplied.as_str()
+}
+
+/// What a raised session asks for begins when it is heard.
+fn without_words(status: MemorialStreamStatus) -> MemorialStreamStatus {
+    MemorialStreamStatus { live_since: None, standby_since: None, ..progress(status) }
 }
 
 /// Without what the fast lane writes, and without people's words, which every pass hears anew.

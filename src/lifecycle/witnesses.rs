@@ -100,15 +100,17 @@ fn mux(observed: &Observed) -> Testimony {
 
 fn sender(status: &MemorialStreamStatus, via: Via, observed: &Observed) -> Testimony {
     let against = |message: &str| Testimony::Against(Reason::SenderLost, message.into());
+    let own = || match &observed.compositor {
+        Some(Ok(compositor)) if compositor.sender.is_taken() => Testimony::For,
+        Some(Ok(_)) => against("the compositor's sender is not connected to Mux"),
+        Some(Err(_)) | None => Testimony::Silent,
+    };
     match via {
-        Via::Compositor => match &observed.compositor {
-            Some(Ok(compositor)) if compositor.sender.is_taken() => Testimony::For,
-            Some(Ok(_)) => against("the compositor's sender is not connected to Mux"),
-            Some(Err(_)) | None => Testimony::Silent,
-        },
+        Via::Compositor => own(),
         Via::LiveKit => {
             let Some(id) = status.egress.as_ref().and_then(|egress| egress.id.as_ref()) else {
-                return against("no egress runs");
+                // Another way out was chosen, and is not taken yet, or a pause holds it up.
+                return if own() == Testimony::For { Testimony::For } else { against("no egress runs") };
             };
             let Seen::Known(egresses) = &observed.egresses else { return Testimony::Silent };
             let Some(egress) = egresses.iter().find(|egress| egress.id == *id) else {
@@ -160,12 +162,14 @@ pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
 }
 
 /// LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its worker's death
-/// (docs/livekit-facts.md).
+/// (docs/livekit-facts.md). Of one that does not send yet nobody else could tell: there a list counts that shows Program.
 fn has_left(egress: &Egress, observed: &Observed) -> bool {
-    let joined =
-        matches!(egress.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending);
-    let left = |all: &Vec<Participant>| all.iter().all(|participant| participant.identity != egress.id);
-    joined && observed.participants.known().is_some_and(left)
+    let shows = |all: &[Participant], identity: &str| all.iter().any(|one| one.identity == identity);
+    observed.participants.known().is_some_and(|all| match egress.status {
+        EgressStatus::Starting => !shows(all, &egress.id) && shows(all, PROGRAM_IDENTITY),
+        EgressStatus::Active | EgressStatus::Ending => !shows(all, &egress.id),
+        _ => false,
+    })
 }
 
 /// How many requests to its worker in a row have stayed without an answer.

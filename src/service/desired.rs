@@ -416,6 +416,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_comes_back_when_the_answer_changes_and_never_spins() {
+        let until = |next_change| {
+            let desired = Desired { next_change, ..Desired::because(State::Live, Why::State) };
+            desired.until_next_change(at(10))
+        };
+        assert_eq!(until(None), None);
+        assert_eq!(until(Some(at(12))), Some(Duration::from_secs(120)));
+        for past in [at(10), at(9)] {
+            assert_eq!(until(Some(past)), Some(Duration::from_millis(50)));
+        }
+    }
+
+    #[test]
     fn end_at_ends_what_a_person_asked_for_and_is_told_before() {
         let silent = live_with_end(60, None, 0, None);
         let before = desired(&silent, at(40));
@@ -444,6 +457,10 @@ mod tests {
         assert_eq!(soon(44), None);
         assert_eq!(soon(45), Some(Why::EndAt));
         assert_eq!(soon(61), Some(Why::Overrun), "an hour before it ends at the latest");
+        let mut shorter = sends.clone();
+        shorter.spec.limits = Some(Limits { live_minutes: Some(100), standby_minutes: None });
+        let limit = desired(&shorter, at(61)).limit.unwrap();
+        assert_eq!(limit, Limit { at: at(100), why: Why::Overrun }, "and within any minute before that");
         let limit = desired(&sends, at(61)).limit.unwrap();
         let words = how_to_go_on(limit);
         assert!(words.contains("no camera has sent for 60 s, at 02:00:00Z at the latest"), "{words}");

@@ -215,7 +215,7 @@ fn may_be_wanted(search: &Search, state: u32, wanted: State) -> bool {
     match wanted {
         wanted if wanted == world.asked => true,
         State::Ended => runs && (world.over || known.ended_session.is_some()),
-        State::Idle => runs && known.standby_limit.is_some(),
+        State::Idle => world.asked == State::Standby && known.standby_limit.is_some(),
         _ => false,
     }
 }

@@ -255,7 +255,7 @@ impl Pass<'_> {
                 return true;
             }
             let unheard = match (action.effect().part, action) {
-                (Part::Stream, _) => self.silent == Silent::Mux,
+                (Part::Stream | Part::Settings, _) => self.silent == Silent::Mux,
                 (Part::Room | Part::Surplus, _) | (_, Action::StopEgress(_)) => {
                     self.silent == Silent::LiveKit
                 }

@@ -453,5 +453,11 @@ fn mentions(status: &MemorialStreamStatus, text: &str) -> Mentions {
 
 /// A higher session is asked for: what was said of the one before is about an earlier one.
 pub fn new_session(status: &MemorialStreamStatus) -> MemorialStreamStatus {
-    MemorialStreamStatus { live_session: None, ended_session: None, ..status.clone() }
+    MemorialStreamStatus {
+        live_session: None,
+        ended_session: None,
+        live_since: None,
+        standby_since: None,
+        ..status.clone()
+    }
 }

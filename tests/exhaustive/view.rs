@@ -150,6 +150,7 @@ impl View {
             compositor_image: String::new(),
             age_of_active: None,
             slug_holder: None,
+            credentials_are_kept: true,
             access: if mux_silent { Access::Failed(mux()) } else { access },
             set_aside: None,
             stream,

@@ -18,7 +18,7 @@ fn stream_is(land: &mut Land, reason: Reason) -> bool {
 
 /// Status tells people to add one.
 #[test]
-fn a_playback_id_that_somebody_adds_is_seen_within_two_minutes() {
+fn a_playback_id_that_somebody_adds_is_seen_within_minutes() {
     well(&simulate(1, |mut stage| async move {
         stage.land().log.kept = true;
         stage.make_jane(State::Idle, Via::LiveKit);
@@ -27,7 +27,7 @@ fn a_playback_id_that_somebody_adds_is_seen_within_two_minutes() {
         stage.until(800_000, |land| stream_is(land, Reason::PlaybackIdMissing)).await.expect("told");
         stage.pass_time(100_000).await;
         stage.land().somebody_adds_a_playback_id(JANE);
-        stage.until(120_000, |land| stream_is(land, Reason::Disabled)).await.expect("it is there");
+        stage.until(240_000, |land| stream_is(land, Reason::Disabled)).await.expect("it is there");
         stage
     }));
 }
@@ -52,7 +52,7 @@ fn a_room_that_devices_open_again_is_closed_although_the_slug_belongs_to_another
         stage.land().ask(JANE, State::Ended);
         let returned = |land: &mut Land| land.director.said[JANE].rejoins == 0;
         stage.until(60_000, returned).await.expect("devices come back");
-        stage.pass_time(5_000).await;
+        stage.pass_time(30_000).await;
         let rooms = |stage: &Stage| {
             let land = stage.land();
             land.livekit[LIVEKIT].rooms.keys().filter(|name| name.contains(JANE)).count()

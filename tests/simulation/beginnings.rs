@@ -1,5 +1,6 @@
 //! What begins, with whose credentials, and what comes of a beginning that fails half-way.
 
+use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::operator::SYSTEM;
 use crate::run::{JANE, LIVEKIT, Outcome, Stage, jane, simulate};
@@ -16,17 +17,18 @@ fn says(stage: &Stage, kind: ConditionType) -> String {
     find(&conditions, kind).map(|found| found.reason.clone()).unwrap_or_default()
 }
 
-/// The stream exists in an environment that its Secret does not lead to any more.
+/// The copy that status names is of others: were the Secret mended, nobody could get at what was made.
 #[test]
-fn what_was_begun_while_livekit_was_silent_goes_on_with_its_own_credentials() {
+fn nothing_is_begun_with_credentials_of_which_no_copy_is_kept() {
     well(&simulate(1, |mut stage| async move {
         stage.land().log.kept = true;
-        let until = stage.land().now + 40_000;
-        stage.land().faults.silent.insert(crate::faults::Party::LiveKit, until);
-        stage.make_jane(State::Idle, Via::Compositor);
-        let made = |land: &mut Land| land.streams(JANE) == 1;
-        stage.until(20_000, made).await.expect("a stream");
-        stage.pass_time(5_000).await;
+        stage.make_jane(State::Live, Via::Compositor);
+        stage.land().pause(JANE, true);
+        stage.pass_time(10_000).await;
+        let until = stage.land().now + 200_000;
+        stage.land().faults.silent.insert(Party::LiveKit, until);
+        // Its last word is taken for some time.
+        stage.pass_time(60_000).await;
         let other = ("tenant".to_owned(), "own".to_owned());
         let data = stage.land().cluster.secrets[&other].data.clone();
         stage.land().change_secret(SYSTEM, |secret| {
@@ -34,11 +36,12 @@ fn what_was_begun_while_livekit_was_silent_goes_on_with_its_own_credentials() {
                 secret.insert(name.into(), data[name].clone());
             }
         });
-        stage.pass_time(30_000).await;
-        stage.land().ask(JANE, State::Live);
-        let seen = |land: &mut Land| land.sight(&jane()) == crate::viewer::Sight::Program;
-        stage.until(60_000, seen).await.expect("on air");
-        assert_eq!(says(&stage, ConditionType::CredentialsValid), Reason::EnvironmentChanged.as_str());
+        stage.pass_time(5_000).await;
+        stage.land().pause(JANE, false);
+        stage.pass_time(25_000).await;
+        assert_eq!(stage.land().coverage.actions.get("CreateStream"), None);
+        stage.land().heal();
+        stage.reaches(State::Live, 60_000).await.expect("on air");
         stage
     }));
 }
@@ -78,6 +81,51 @@ fn an_egress_whose_worker_dies_as_it_starts_is_given_up() {
         stage.reaches(State::Live, 60_000).await.expect("another worker sends");
         let egress = stage.status().egress.expect("an egress");
         assert_eq!((egress.attempt, egress.lost.len()), (2, 1));
+        stage
+    }));
+}
+
+/// Mux refuses a setting for good, and somebody deletes the stream.
+#[test]
+fn a_setting_that_is_refused_does_not_hold_up_another_stream() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Live, Via::LiveKit);
+        stage.reaches(State::Live, 60_000).await.expect("Live");
+        stage.land().faults.always = Some((Site::UpdateStream, Fault::Refused));
+        stage.land().say(JANE, |spec| {
+            spec.mux.get_or_insert_default().reconnect_window_seconds = Some(240);
+        });
+        stage.pass_time(10_000).await;
+        stage.land().somebody_deletes_the_stream(JANE);
+        stage.until(60_000, |land| land.streams(JANE) == 1).await.expect("another stream");
+        stage.land().faults.always = None;
+        stage.reaches(State::Live, 90_000).await.expect("on air");
+        stage
+    }));
+}
+
+/// The answer to the write of its record was lost, and the record is set right with the clock.
+#[test]
+fn a_start_that_was_noted_and_not_sent_is_sent_though_the_clock_went_back() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.land().step_clock(3_600_000);
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage.land().faults.always = Some((Site::WriteStatus, Fault::HangAfter));
+        stage.land().ask(JANE, State::Live);
+        let noted = |land: &mut Land| {
+            let egress = land.cluster.status(&jane()).egress;
+            egress.is_some_and(|egress| egress.starting.is_some())
+        };
+        stage.until(60_000, noted).await.expect("its record");
+        stage.pass_time(20_000).await;
+        assert_eq!(stage.land().coverage.actions.get("StartEgress"), None);
+        stage.land().faults.always = None;
+        stage.land().step_clock(-3_600_000);
+        let started = |land: &mut Land| land.coverage.actions.contains_key("StartEgress");
+        stage.until(40_000, started).await.expect("a start");
         stage
     }));
 }

@@ -128,7 +128,7 @@ impl Land {
         let key = said.key.clone();
         self.change_object(&key, |object| change(&mut object.spec));
         let Some(object) = self.cluster.objects.get(&key) else { return };
-        let (spec, now) = (object.spec.clone(), self.now);
+        let (spec, now, wall) = (object.spec.clone(), self.now, self.wall_clock());
         if let Some(said) = self.director.said.get_mut(uid) {
             said.said_at = now;
             let before = (said.state, said.session, said.schedule.clone());
@@ -138,8 +138,11 @@ impl Land {
             said.schedule = spec.schedule.clone();
             said.limits = spec.limits.clone().unwrap_or_default();
             said.standby_is_over &= before == (said.state, said.session, said.schedule.clone());
-            // What a raised session asks for begins now.
-            said.standby_from = said.standby_from.filter(|_| said.session <= before.1);
+            if said.session > before.1 {
+                // What a raised session asks for begins now, and who sends goes over to it.
+                (said.standby_from, said.live_since) = (None, None);
+                said.live_from = said.live_from.map(|_| (said.session, wall));
+            }
         }
         self.note_ends(uid);
         self.note(|| {

@@ -231,18 +231,21 @@ impl Land {
 
     /// Senders that run for an object: what reaches Mux, or tries to.
     pub fn senders(&self, uid: &str) -> usize {
-        let egresses = self.livekit.values().flat_map(|server| server.egresses.values()).filter(|record| {
-            record.runs()
-                && record.uid.as_deref() == Some(uid)
-                && matches!(
-                    record.status,
-                    EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending
-                )
-        });
+        self.senders_that_go_on(uid) + self.egresses(uid, &[EgressStatus::Ending])
+    }
+
+    fn egresses(&self, uid: &str, words: &[EgressStatus]) -> usize {
+        let all = self.livekit.values().flat_map(|server| server.egresses.values());
+        let running = all.filter(|record| record.runs() && record.uid.as_deref() == Some(uid));
+        running.filter(|record| words.contains(&record.status)).count()
+    }
+
+    /// Without those that a worker is ending.
+    fn senders_that_go_on(&self, uid: &str) -> usize {
         let pods = self.kubelet.containers.values().filter(|container| {
             container.running && container.uid == uid && container.sender.destination.is_some()
         });
-        egresses.count() + pods.count()
+        self.egresses(uid, &[EgressStatus::Starting, EgressStatus::Active]) + pods.count()
     }
 
     fn connected(&self, uid: &str) -> bool {
@@ -260,7 +263,8 @@ impl Land {
         // A start in doubt is given up by the wall clock: where that jumped ahead, it may come about beside the next one.
         let jumped = self.watch.clock_jumped_at.is_some_and(|at| self.now < at + 300_000);
         let overlap = if jumped { bounds::DUPLICATE } else { bounds::TWO_SENDERS };
-        self.lasts(Invariant::OneSender, &key.1, senders > 1, overlap, "two senders run");
+        let two = self.senders_that_go_on(uid) > 1;
+        self.lasts(Invariant::OneSender, &key.1, two, overlap, "two senders run");
         let unwanted = self.connected(uid) && wanted != State::Live && fair && !self.waits_for_pause(uid);
         self.lasts(
             Invariant::UnwantedSender,
@@ -370,7 +374,8 @@ impl Land {
         }
         let lies = kubernetes && on_air.as_deref() == Some("True") && !sees;
         let words = format!("OnAir is True and mourners see {sight:?}");
-        let answered = [Party::Mux, Party::LiveKit, Party::Viewer].into_iter().all(|one| self.is_fair(one));
+        let answered =
+            [Party::Mux, Party::LiveKit, Party::Viewer, Party::Pod].into_iter().all(|one| self.is_fair(one));
         let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED };
         self.lasts(Invariant::OnAirLies, &key.1, lies, bound, &words);
         let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;

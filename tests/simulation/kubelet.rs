@@ -104,7 +104,8 @@ impl Land {
     /// Its container starts, for the first time or again: it reads the mounted copy of its Secret.
     fn start_container(&mut self, key: &Key, first: bool) {
         let Some(pod) = self.cluster.pods.get(key) else { return };
-        if pod.metadata.deletion_timestamp.is_some() {
+        let runs = first && self.kubelet.containers.get(key).is_some_and(|container| container.running);
+        if pod.metadata.deletion_timestamp.is_some() || runs {
             return;
         }
         if self.kubelet.lost {

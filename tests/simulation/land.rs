@@ -100,10 +100,6 @@ impl Land {
         let before = self.wall_clock();
         self.clock_step += by;
         if by <= 0 {
-            // Times in the future are set right, so that a start is not known any more for one that was never sent.
-            if by < 0 && self.something_is_in_doubt() {
-                self.watch.doubt_at = Some(self.now);
-            }
             return;
         }
         self.watch.clock_jumped_at = Some(self.now);
@@ -116,14 +112,6 @@ impl Land {
         if self.cluster.objects.values().any(|object| just_deleted(object)) {
             self.watch.rooms_denied_at = Some(self.now);
         }
-    }
-
-    /// Whether an egress is being started, or a stream made.
-    pub fn something_is_in_doubt(&self) -> bool {
-        self.cluster.objects.values().filter_map(|object| object.status.as_ref()).any(|status| {
-            status.egress.as_ref().is_some_and(|egress| egress.starting.is_some())
-                || status.mux.as_ref().is_some_and(|mux| mux.creating.is_some())
-        })
     }
 
     pub fn note(&mut self, what: impl FnOnce() -> String) {

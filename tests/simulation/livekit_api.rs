@@ -154,7 +154,7 @@ fn is_over(record: &EgressRecord) -> bool {
 
 impl Land {
     /// Whether an egress is the one that its object's status names.
-    fn is_in_use(&self, url: &str, id: &str) -> bool {
+    pub fn is_in_use(&self, url: &str, id: &str) -> bool {
         let uid = self.livekit[url].egresses.get(id).and_then(|record| record.uid.as_deref());
         let status = uid.and_then(|uid| self.cluster.object(uid)).and_then(|object| object.status.as_ref());
         status

@@ -57,7 +57,12 @@ impl Process {
             let id = self.id;
             land.note(|| format!("operator {id} dies"));
             // Whether an egress was started, or a stream made, nobody may know then.
-            if land.something_is_in_doubt() {
+            let in_doubt =
+                land.cluster.objects.values().filter_map(|object| object.status.as_ref()).any(|status| {
+                    status.egress.as_ref().is_some_and(|egress| egress.starting.is_some())
+                        || status.mux.as_ref().is_some_and(|mux| mux.creating.is_some())
+                });
+            if in_doubt {
                 land.watch.doubt_at = Some(land.now);
             }
             land.crashed.push(id);

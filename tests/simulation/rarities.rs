@@ -258,18 +258,30 @@ fn an_egress_that_started_late_has_its_whole_time_to_reach_mux() {
 /// whoever sends is believed.
 #[test]
 fn who_sends_is_told_of_while_another_way_out_waits() {
-    well(&simulate(1, |mut stage| async move {
-        stage.land().log.kept = true;
-        stage.make_jane(State::Live, Via::Compositor);
-        stage.until(60_000, |land| land.cluster.status(&jane()).started_at.is_some()).await.expect("started");
-        assert_eq!(stage.status().egress.unwrap().status, None);
-        stage.land().pause(JANE, true);
-        stage.land().say(JANE, |spec| spec.egress.get_or_insert_default().via = Some(Via::LiveKit));
-        stage.pass_time(20_000).await;
-        let told = on_air(&mut stage.land());
-        assert_eq!(told.0, "True", "mourners see Program: {told:?}");
-        stage
-    }));
+    for mux_is_silent in [false, true] {
+        well(&simulate(1, |mut stage| async move {
+            stage.land().log.kept = true;
+            stage.make_jane(State::Live, Via::Compositor);
+            stage
+                .until(60_000, |land| land.cluster.status(&jane()).started_at.is_some())
+                .await
+                .expect("started");
+            assert_eq!(stage.status().egress.unwrap().status, None);
+            stage.land().pause(JANE, true);
+            stage.land().say(JANE, |spec| spec.egress.get_or_insert_default().via = Some(Via::LiveKit));
+            if mux_is_silent {
+                let until = stage.land().now + 90_000;
+                stage.land().faults.silent.insert(Party::Mux, until);
+                // Its last word is told on for some time.
+                stage.pass_time(40_000).await;
+            }
+            stage.pass_time(20_000).await;
+            let told = on_air(&mut stage.land());
+            assert_ne!(told.0, "False", "mourners see Program: {told:?}");
+            assert!(mux_is_silent || told.0 == "True", "mourners see Program: {told:?}");
+            stage
+        }));
+    }
 }
 
 /// Mux was not seen to be active yet, but the compositor's sender is connected, when another way out is chosen: it waits for
@@ -396,6 +408,25 @@ fn what_is_to_end_ends_though_no_status_is_taken() {
             stage.land().ask(JANE, State::Ended);
             let ended = |land: &mut Land| land.senders(JANE) + land.pods_of(JANE).len() == 0;
             stage.until(60_000, ended).await.expect("nothing runs on");
+            stage.pass_time(10_000).await;
+            assert_eq!(stage.land().coverage.actions.get("DeleteRoom"), None, "its name cannot be given up");
+            stage.land().faults.always = None;
+            stage.reaches(State::Ended, 60_000).await.expect("and it is told");
+            stage
+        }));
+        // The schedule ends a session, too, that was raised meanwhile.
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, via).await;
+            let end = stage.land().time().checked_add(SignedDuration::from_secs(30)).unwrap();
+            stage.land().say(JANE, |spec| {
+                let end_at = Some(crate::cluster::time(end));
+                spec.schedule = Some(Schedule { end_at, overrun_minutes: Some(0), ..Schedule::default() });
+            });
+            stage.pass_time(5_000).await;
+            stage.land().faults.always = Some((Site::WriteStatus, Fault::Refused));
+            stage.land().say(JANE, |spec| spec.session = Some(2));
+            let ended = |land: &mut Land| land.senders(JANE) + land.pods_of(JANE).len() == 0;
+            stage.until(90_000, ended).await.expect("nothing runs on");
             stage.land().faults.always = None;
             stage.reaches(State::Ended, 60_000).await.expect("and it is told");
             stage

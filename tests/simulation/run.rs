@@ -394,7 +394,8 @@ impl Land {
         let stalled = find(&status.conditions, ConditionType::Stalled).filter(|one| one.status == "True");
         if stalled.is_some_and(|one| TERMINAL.contains(&&*one.reason)) {
             // What only a person can mend is no reason to let run what nobody wants, nor to send twice.
-            let most = (runs, runs, sends);
+            let without_slug = stalled.is_some_and(|one| one.reason == "SlugTaken");
+            let most = if without_slug { (0, 0, 0) } else { (runs, runs, sends) };
             let more = rooms > most.0 || pods > most.1 || senders > most.2 || streams > 1;
             return more.then(|| format!("stalled; {wanted:?} is wanted, and there are {counted}"));
         }

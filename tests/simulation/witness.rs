@@ -266,7 +266,8 @@ impl Land {
         let Some(record) = record else { return };
         let tries = record.runs()
             && record.connection.is_none()
-            && self.senders(record.uid.as_deref().unwrap_or_default()) == 1
+            // Of two that push each other out the surplus one is stopped.
+            && self.is_in_use(url, id)
             && record.dropped_at.is_some_and(|at| self.now < at + 30_000)
             && self.takes(record.url.rsplit('/').next().unwrap_or_default());
         match record.uid.clone() {

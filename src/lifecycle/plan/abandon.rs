@@ -32,6 +32,7 @@ impl Pass<'_> {
                 self.identity.uid
             ),
         );
+        // What failed before is why this is done: nothing that is held against it holds it up.
         self.actions.push(Action::RecordAbandoned(Box::new(abandoned)));
         self.actions.push(Action::RemoveFinalizer);
     }

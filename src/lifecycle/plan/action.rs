@@ -77,9 +77,8 @@ impl Action {
             Self::RemoveFinalizer | Self::RecordAbandoned(_) | Self::DeletePod(_) => {
                 Effect::ending(Part::Pod)
             }
-            Self::CreateStream(_) | Self::EnableStream(_) | Self::UpdateStream(..) => {
-                Effect::making(Part::Stream)
-            }
+            Self::CreateStream(_) | Self::EnableStream(_) => Effect::making(Part::Stream),
+            Self::UpdateStream(..) => Effect::making(Part::Settings),
             Self::CompleteStream(_) | Self::DisableStream(_) | Self::DeleteStream(_) => {
                 Effect::ending(Part::Stream)
             }

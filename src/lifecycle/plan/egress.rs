@@ -66,7 +66,7 @@ impl Pass<'_> {
                 }
             }
         }
-        if egress.starting.as_ref().is_some_and(|intent| self.was_not_sent(Created::Egress, intent)) {
+        if self.was_not_sent(Created::Egress) {
             egress.starting = None;
         }
         self.find_egress(&mut egress);

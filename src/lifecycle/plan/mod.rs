@@ -15,8 +15,8 @@ pub use room::{may_be_visited, room_may_return};
 pub use sender::ingest;
 pub(crate) use stream::latency_mode;
 
-use super::at_rest::is_at_rest;
-use super::backoff::held;
+use super::at_rest::{is_at_rest, lacks_playback_id};
+use super::backoff::{Effect, held};
 use super::observed::{Observed, Seen};
 use crate::api::conditions::{ConditionType, is_true};
 use crate::api::names::{FINALIZER, PAUSED};
@@ -108,6 +108,8 @@ pub struct Plan {
     pub status: MemorialStreamStatus,
     /// To be told.
     pub events: Vec<Event>,
+    /// What failed before, and is not wanted any more: it is as it should be.
+    pub mended: Vec<Effect>,
     /// When to look again at the latest.
     pub requeue: Duration,
 }
@@ -123,6 +125,7 @@ struct Pass<'a> {
     status: MemorialStreamStatus,
     actions: Vec<Action>,
     events: Vec<Event>,
+    mended: Vec<Effect>,
     /// After how long something is to be done that nothing else tells of.
     due: Option<Duration>,
 }
@@ -145,12 +148,14 @@ pub fn plan(
         status: object.status.clone().unwrap_or_default(),
         actions: Vec::new(),
         events: Vec::new(),
+        mended: Vec::new(),
         due: None,
     };
     pass.set_clocks_right();
     pass.decide();
     let requeue = pass.requeue();
-    Plan { desired: pass.desired, actions: pass.actions, status: pass.status, events: pass.events, requeue }
+    let Pass { desired, actions, status, events, mended, .. } = pass;
+    Plan { desired, actions, status, events, mended, requeue }
 }
 
 impl Pass<'_> {
@@ -158,12 +163,12 @@ impl Pass<'_> {
         let deleting = self.deleting();
         if !has_finalizer(self.object) {
             if !deleting && self.observed.slug_holder.is_none() {
-                self.actions.push(Action::AddFinalizer);
+                self.act(Action::AddFinalizer);
             }
             return;
         }
         if deleting && self.nothing_was_made() {
-            self.actions.push(Action::RemoveFinalizer);
+            self.act(Action::RemoveFinalizer);
             return;
         }
         self.forget_old_server();
@@ -179,13 +184,12 @@ impl Pass<'_> {
             return;
         }
         if self.observed.slug_holder.is_some() && !deleting {
+            // Nothing begins without it. Devices may open a room again that was deleted.
+            self.stop_surplus();
+            self.remove_rooms();
             return;
         }
         self.keep_time();
-        // What exists goes on with the credentials that worked before; nothing is begun with them.
-        if self.observed.set_aside.is_some() && self.nothing_was_made() {
-            return;
-        }
         if self.paused() {
             // The answer to a start that was sent before is told once.
             self.identify_egress();
@@ -270,7 +274,7 @@ impl Pass<'_> {
     /// end it.
     fn release(&mut self) {
         if !self.room_may_return() && !self.start_is_open() {
-            self.actions.push(Action::RemoveFinalizer);
+            self.act(Action::RemoveFinalizer);
         }
     }
 
@@ -357,8 +361,7 @@ impl Pass<'_> {
         let under_way = broadcast_under_way(&self.status)
             .then(|| self.status.egress.as_ref().and_then(|egress| egress.session).unwrap_or(asked));
         let was_live = self.status.live_session.filter(|live| *live == asked).or(under_way);
-        // A session that was raised after the limit struck, and before that was seen, has not begun.
-        let ends = if by_limit { under_way.or(Some(asked)) } else { was_live };
+        let ends = if by_limit { Some(asked) } else { was_live };
         if ends.is_none() || self.status.ended_session >= ends {
             return;
         }
@@ -471,13 +474,18 @@ impl Pass<'_> {
         }
     }
 
-    /// How long an object that is at rest is left alone: the longer, the less may happen to it, and each for a time of its
-    /// own, so that many do not come at once.
-    /// Somebody was told to add a playback id at Mux.
+    /// The stream has no playback id, or had none when it was seen last: people are told to add one.
     fn nobody_can_watch(&self) -> bool {
-        matches!(&self.observed.stream, Seen::Known(Some(stream)) if stream.public_playback_id().is_none())
+        match &self.observed.stream {
+            Seen::Known(stream) => {
+                stream.as_ref().is_some_and(|stream| stream.public_playback_id().is_none())
+            }
+            Seen::NotAsked | Seen::Failed(_) => lacks_playback_id(&self.status),
+        }
     }
 
+    /// How long an object that is at rest is left alone: the longer, the less may happen to it, and each for a time of its
+    /// own, so that many do not come at once.
     fn rest(&self) -> Duration {
         let observed = self.observed;
         if !observed.backoffs.is_empty()

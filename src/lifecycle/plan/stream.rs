@@ -31,12 +31,12 @@ impl Pass<'_> {
     }
 
     fn find_stream(&mut self, mux: &mut MuxStatus) {
-        if mux.creating.as_ref().is_some_and(|intent| self.was_not_sent(Created::Stream, intent)) {
+        if self.was_not_sent(Created::Stream) {
             mux.creating = None;
         }
         let Some(intent) = mux.creating.clone() else {
             // Without a copy of its credentials it could not be ended once their Secret is gone.
-            let kept = self.status.credentials_copy.is_some() || self.observed.rooms.known().is_some();
+            let kept = self.observed.credentials_are_kept || self.observed.rooms.known().is_some();
             let needed = !self.deleting() && self.desired.state != State::Ended && kept;
             if needed && !held(&self.observed.backoffs, Effect::making(Part::Stream)) {
                 mux.creating = Some(CreateIntent { since: Time(self.now), absent_since: None });
@@ -66,9 +66,15 @@ impl Pass<'_> {
         };
     }
 
-    /// It was noted by a pass that ended there.
-    pub(super) fn was_not_sent(&self, what: Created, intent: &CreateIntent) -> bool {
-        self.observed.unsent.contains(&(what, intent.since.0.as_second()))
+    /// The create that status tells of was noted by a pass that ended there.
+    pub(super) fn was_not_sent(&self, what: Created) -> bool {
+        // As it stands there: a clock that went back changed its time in this pass.
+        let status = self.object.status.as_ref();
+        let intent = match what {
+            Created::Stream => status.and_then(|status| status.mux.as_ref()?.creating.as_ref()),
+            Created::Egress => status.and_then(|status| status.egress.as_ref()?.starting.as_ref()),
+        };
+        intent.is_some_and(|intent| self.observed.unsent.contains(&(what, intent.since.0.as_second())))
     }
 
     /// An intent lives on until two searches, both after the grace time and some time apart, found nothing. `age`: of the
@@ -158,8 +164,9 @@ impl Pass<'_> {
             _ => {}
         }
         let update = self.stream_drift(stream, under_way);
-        if update != LiveStreamUpdate::default() {
-            self.act(Action::UpdateStream(stream.id.clone(), update));
+        match update == LiveStreamUpdate::default() {
+            true => self.mended.push(Effect::making(Part::Settings)),
+            false => self.act(Action::UpdateStream(stream.id.clone(), update)),
         }
         true
     }

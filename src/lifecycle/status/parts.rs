@@ -2,7 +2,7 @@
 
 use super::{Kind, View};
 use crate::api::Reason;
-use crate::api::conditions::{Statement, is_true};
+use crate::api::conditions::{Statement, Truth, find};
 use crate::lifecycle::backoff::Part;
 use crate::lifecycle::observed::{Observed, Seen};
 use crate::lifecycle::plan::Action;
@@ -54,7 +54,8 @@ impl View<'_> {
         if let Some(error) = self.observed.stream.error().or(self.observed.marked.error()) {
             return Self::unanswered(kind, error);
         }
-        if let Some(backoff) = self.backoff(kind, Part::Stream) {
+        let failed = self.backoff(kind, Part::Stream);
+        if let Some(backoff) = failed.or_else(|| self.backoff(kind, Part::Settings)) {
             return backoff;
         }
         if let Some(before) = self.stream_was_ready() {
@@ -104,10 +105,16 @@ impl View<'_> {
     fn stream_was_ready(&self) -> Option<Statement> {
         let kind = Kind::MuxStreamReady;
         let named = self.status.mux.as_ref().is_some_and(|mux| mux.stream_id.is_some());
-        let before = self.object.status.as_ref().is_some_and(|before| is_true(&before.conditions, kind));
-        let reason = if self.runs() { Reason::Enabled } else { Reason::Disabled };
+        let before = find(&self.object.status.as_ref()?.conditions, kind)?;
         let not_asked = self.observed.stream == Seen::NotAsked && self.plan.desired.why != Why::Deletion;
-        (not_asked && named && before).then(|| Statement::new(kind, true, reason, ""))
+        if !not_asked || !named {
+            return None;
+        }
+        if before.reason == Reason::PlaybackIdMissing.as_str() {
+            return Some(Statement::new(kind, false, Reason::PlaybackIdMissing, before.message.clone()));
+        }
+        let reason = if self.runs() { Reason::Enabled } else { Reason::Disabled };
+        (before.status == Truth::True.as_str()).then(|| Statement::new(kind, true, reason, ""))
     }
 
     pub(super) fn room(&self) -> Statement {

@@ -2,6 +2,7 @@
 //! the Secret is gone meanwhile or belongs to another account: nothing paid may run on because nobody can sign in.
 
 use super::{Credentials, CredentialsError, CredentialsInUse, DefaultSecret, secret_of};
+use crate::api::status::MuxStatus;
 use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
 use crate::providers::mux::Environment;
 use crate::providers::{ErrorClass, ProviderError};
@@ -67,7 +68,7 @@ pub async fn sign_in(
     let nothing = MemorialStreamStatus::default();
     let status = object.status.as_ref().unwrap_or(&nothing);
     let secrets = world.secrets.as_ref();
-    let before = in_use.of(secrets, identity, object).await;
+    let before = in_use.of(secrets, identity, object).await.filter(|_| is_begun(status));
     let (chosen, set_aside) = match (read(secrets, object, default_secret).await, before) {
         (Ok(fresh), Some(before)) if fresh != before => {
             let place = secret_of(object, default_secret);
@@ -82,6 +83,14 @@ pub async fn sign_in(
     };
     let access = access(world, &chosen, status).await;
     SignedIn { access, set_aside, credentials: Some(chosen) }
+}
+
+/// Whether anything was ever made for the object: it goes on and ends with the credentials that it was made with. Nothing
+/// is begun with any but those that the Secret holds.
+fn is_begun(status: &MemorialStreamStatus) -> bool {
+    let stream =
+        |mux: &MuxStatus| mux.stream_id.is_some() || mux.creating.is_some() || mux.environment_id.is_some();
+    status.mux.as_ref().is_some_and(stream) || status.room.is_some() || status.started_at.is_some()
 }
 
 /// Which of two credentials serve, for each provider by itself, and why the newer do not. What a provider refuses, or what

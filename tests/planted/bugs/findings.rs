@@ -9,8 +9,8 @@ pub const ALL: &[Bug] = &[
         places: &[
             (
                 "src/lifecycle/witnesses.rs",
-                "joined && observed.participants.known().is_some_and(left)",
-                "false",
+                "=> !shows(all, &egress.id),",
+                "=> !PLANTED && !shows(all, &egress.id),",
             ),
             ("src/lifecycle/witnesses.rs", "ours.map_or(0, |worker| worker.misses)", "0"),
             (
@@ -157,7 +157,7 @@ pub const ALL: &[Bug] = &[
         finding: Some(13),
         places: &[(
             "src/lifecycle/plan/mod.rs",
-            "if by_limit { under_way.or(Some(asked)) } else { was_live }",
+            "if by_limit { Some(asked) } else { was_live }",
             "self.status.live_session.filter(|live| *live == asked)",
         )],
         caught_by: Check::Finding(13),
@@ -270,8 +270,8 @@ pub const ALL: &[Bug] = &[
         places: &[
             (
                 "src/lifecycle/plan/room.rs",
-                "sid: None, epoch: room.epoch + 1, ..room",
-                "sid: None, epoch: room.epoch + i64::from(!PLANTED), ..room",
+                "url: None, epoch: room.epoch + 1, ..room",
+                "url: None, epoch: room.epoch + i64::from(!PLANTED), ..room",
             ),
             (
                 "src/lifecycle/plan/room.rs",

@@ -288,26 +288,20 @@ pub const ALL: &[Bug] = &[
         seen_as: "Live",
     },
     Bug {
-        name: "what was begun while LiveKit was silent has no copy of its credentials",
+        name: "something is begun with credentials of which no copy is kept",
         finding: None,
         places: &[(
-            "src/lifecycle/copies.rs",
-            "error.class != ErrorClass::Credentials && !is_begun(object)",
-            "{ let _ = error; false }",
+            "src/lifecycle/plan/stream.rs",
+            "self.observed.credentials_are_kept",
+            "self.status.credentials_copy.is_some()",
         )],
-        caught_by: Check::Test(
-            "beginnings::what_was_begun_while_livekit_was_silent_goes_on_with_its_own_credentials",
-        ),
-        seen_as: "on air",
+        caught_by: Check::Test("beginnings::nothing_is_begun_with_credentials_of_which_no_copy_is_kept"),
+        seen_as: "left: Some(",
     },
     Bug {
         name: "something is begun with credentials that were set aside",
         finding: None,
-        places: &[(
-            "src/lifecycle/plan/mod.rs",
-            "self.observed.set_aside.is_some() && self.nothing_was_made()",
-            "false",
-        )],
+        places: &[("src/service/credentials/access.rs", "filter(|_| is_begun(status))", "filter(|_| true)")],
         caught_by: Check::Test(
             "beginnings::nothing_is_begun_with_credentials_that_the_secret_does_not_hold_any_more",
         ),
@@ -318,8 +312,8 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/lifecycle/witnesses.rs",
-            "matches!(egress.status, EgressStatus::Starting | EgressStatus::Active | EgressStatus::Ending)",
-            "matches!(egress.status, EgressStatus::Active | EgressStatus::Ending)",
+            "!shows(all, &egress.id) && shows(all, PROGRAM_IDENTITY)",
+            "false",
         )],
         caught_by: Check::Test("beginnings::an_egress_whose_worker_dies_as_it_starts_is_given_up"),
         seen_as: "another worker sends",
@@ -328,7 +322,7 @@ pub const ALL: &[Bug] = &[
         name: "a playback id that somebody adds is not seen for ten minutes",
         finding: None,
         places: &[("src/lifecycle/look.rs", "lacks_playback_id(status)", "false")],
-        caught_by: Check::Test("at_rest::a_playback_id_that_somebody_adds_is_seen_within_two_minutes"),
+        caught_by: Check::Test("at_rest::a_playback_id_that_somebody_adds_is_seen_within_minutes"),
         seen_as: "it is there",
     },
     Bug {
@@ -336,13 +330,51 @@ pub const ALL: &[Bug] = &[
         finding: None,
         places: &[(
             "src/lifecycle/observe.rs",
-            "!matches!(state, State::Live | State::Standby) && may_be_visited(&status, now)",
-            "false",
+            "matches!(observed.access, Access::Unusable(_))",
+            "(matches!(observed.access, Access::Unusable(_)) || observed.slug_holder.is_some())",
         )],
         caught_by: Check::Test(
             "at_rest::a_room_that_devices_open_again_is_closed_although_the_slug_belongs_to_another",
         ),
         seen_as: "left: 1",
+    },
+    Bug {
+        name: "who sends is not believed while another way out is asked for and Mux is silent",
+        finding: None,
+        places: &[("src/lifecycle/witnesses.rs", "own() == Testimony::For", "false")],
+        caught_by: Check::Test("rarities::who_sends_is_told_of_while_another_way_out_waits"),
+        seen_as: "mourners see Program",
+    },
+    Bug {
+        name: "a raised session lives on for ever where no status is taken",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "heard.status.get_or_insert_default().said = words",
+            "heard.status = Some(said::heard(&heard.status.clone().unwrap_or_default(), words))",
+        )],
+        caught_by: Check::Test("rarities::what_is_to_end_ends_though_no_status_is_taken"),
+        seen_as: "nothing runs on",
+    },
+    Bug {
+        name: "a start that was noted and not sent is searched for after the clock went back",
+        finding: None,
+        places: &[("src/lifecycle/plan/stream.rs", "self.object.status.as_ref()", "Some(&self.status)")],
+        caught_by: Check::Test(
+            "beginnings::a_start_that_was_noted_and_not_sent_is_sent_though_the_clock_went_back",
+        ),
+        seen_as: "a start",
+    },
+    Bug {
+        name: "a refused setting holds up another stream",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/action.rs",
+            "Effect::making(Part::Settings)",
+            "Effect::making(Part::Stream)",
+        )],
+        caught_by: Check::Test("beginnings::a_setting_that_is_refused_does_not_hold_up_another_stream"),
+        seen_as: "another stream",
     },
     Bug {
         name: "a stream that was never on air is not believed to be",

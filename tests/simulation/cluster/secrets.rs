@@ -119,8 +119,7 @@ impl Land {
         }
         let incarnation = data.get("incarnation")?.parse().ok()?;
         let pod = (key.0.clone(), pod_name(key.1.strip_suffix("-compositor")?, incarnation));
-        let container = self.kubelet.containers.get(&pod)?;
-        (container.boot_error.is_some() || !container.running).then_some("RenewBoot")
+        self.kubelet.containers.get(&pod)?.boot_error.map(|_| "RenewBoot")
     }
 
     /// A RoleBinding in the namespace allows it.

@@ -344,3 +344,35 @@ fn another_way_out_takes_over_only_once_the_first_has_stopped() {
     given.pod_says().sender.state = memorialstream_compositor_protocol::SenderState::Connected;
     assert_eq!(given.actions(), [Action::StopSender { revision: 2 }]);
 }
+
+#[test]
+fn an_end_stops_what_a_list_does_not_show_yet() {
+    let mut given = in_doubt(3).ask(State::Ended);
+    given.seen.start = StartSeen::Finished(Ok(Box::new(record())));
+    given.seen.egresses = list(Vec::new());
+    let ending_since = Some(given.ago(60));
+    given.status().ending_since = ending_since;
+    let plan = given.plan();
+    assert!(plan.actions.contains(&Action::StopEgress("EG_1".into())), "{:?}", plan.actions);
+    assert_eq!(plan.status.ended_at, None);
+}
+
+#[test]
+fn what_is_known_of_earlier_senders_outlives_a_new_broadcast() {
+    let mut given = ready();
+    given.egress().lost = vec!["EG_0".into()];
+    given.egress().revision = 6;
+    let egress = given.plan().status.egress.unwrap();
+    assert_eq!((egress.lost.as_slice(), egress.revision), (["EG_0".to_owned()].as_slice(), 6));
+}
+
+/// An egress of ours that status does not name still sends.
+#[test]
+fn the_compositor_sends_only_once_no_egress_does() {
+    let mut given = ready();
+    given.object.spec.egress = Given::live(Via::Compositor).object.spec.egress;
+    given.seen.egresses = list(vec![record()]);
+    let actions = given.actions();
+    assert!(actions.contains(&Action::StopEgress("EG_1".into())), "{actions:?}");
+    assert!(!actions.iter().any(|action| matches!(action, Action::StartSender { .. })), "{actions:?}");
+}

@@ -63,6 +63,9 @@ fn an_object_for_which_nothing_was_made_is_let_go_whoever_does_not_answer() {
     given.seen.stream = Seen::NotAsked;
     given.seen.rooms = Seen::Failed(silence());
     assert_eq!(given.actions(), [Action::RemoveFinalizer]);
+    // Nothing came of what was noted.
+    given.status().room = Some(RoomStatus { epoch: 1, ..RoomStatus::default() });
+    assert_eq!(given.actions(), [Action::RemoveFinalizer]);
 }
 
 #[test]
@@ -298,8 +301,31 @@ fn it_is_told_which_limit_ended_a_broadcast() {
     let end_at = Some(given.ago(60));
     given.object.spec.schedule = Some(Schedule { end_at, ..Schedule::default() });
     assert_eq!(given.events(), ["EndAt"]);
-    // A person says it again for the next session, before the end was seen.
-    given.egress().session = Some(1);
-    given.object.spec.session = Some(2);
-    assert_eq!(given.plan().status.ended_session, Some(1));
+}
+
+/// A webhook or a policy may refuse it for days.
+#[test]
+fn a_finalizer_that_is_refused_is_tried_ever_more_rarely() {
+    let without = || {
+        let mut given = Given::idle();
+        given.object.metadata.finalizers = None;
+        given
+    };
+    let let_go = || {
+        let mut given = Given::idle().deleted();
+        given.status().mux = None;
+        given.seen.stream = Seen::NotAsked;
+        given
+    };
+    let cases: [(&dyn Fn() -> Given, _, _); 2] = [
+        (&without, Action::AddFinalizer, Effect::making(Part::Pod)),
+        (&let_go, Action::RemoveFinalizer, Effect::ending(Part::Pod)),
+    ];
+    for (given, action, effect) in cases {
+        assert_eq!(given().actions(), [action]);
+        let mut refused = given();
+        refused.fails(effect, 9);
+        assert_eq!(refused.actions(), []);
+        assert!(refused.plan().requeue >= Timings::default().fast, "{:?}", refused.plan().requeue);
+    }
 }

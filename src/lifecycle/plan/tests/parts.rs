@@ -83,7 +83,7 @@ fn no_stream_is_made_before_both_providers_accept() {
     assert!(!makes(&|given| given.seen.rooms = Seen::Failed(silence())));
     assert!(makes(&|given| {
         given.seen.rooms = Seen::Failed(silence());
-        given.status().credentials_copy = Some("credentials-in-use-1".into());
+        given.seen.credentials_are_kept = true;
     }));
 }
 
@@ -235,6 +235,42 @@ fn rooms_that_devices_open_are_deleted_ever_more_rarely() {
     assert_eq!(stray(9, 60, "RM_1"), Some(10));
     assert_eq!(stray(9, 120, "RM_1"), Some(1), "another day");
     assert_eq!(stray(9, 119, "RM_1"), Some(10));
+}
+
+#[test]
+fn a_room_that_devices_opened_is_deleted_at_once_and_noted_with_its_server() {
+    let mut given = Given::idle();
+    let now = Time(given.now);
+    given.status().room = Some(RoomStatus {
+        epoch: 1,
+        deleted_at: Some(now.clone()),
+        deleted_sid: Some("RM_0".into()),
+        ..RoomStatus::default()
+    });
+    given.seen.rooms = Seen::Known(vec![room("old", "RM_1")]);
+    assert_eq!(given.actions(), [Action::DeleteRoom("old".into())]);
+    given.status().room.as_mut().unwrap().deleted_at = Some(given.ago(3600));
+    let noted = given.plan().status.room.unwrap();
+    assert_eq!((noted.url.as_deref(), noted.deleted_at), (Some("wss://livekit"), Some(now)));
+}
+
+#[test]
+fn the_room_that_is_let_go_is_ours_and_its_name_is_never_used_again() {
+    let mut given = Given::standby().ask(State::Idle);
+    given.seen.pods.clear();
+    given.seen.compositor = None;
+    let ours = given.identity().room_name(0);
+    given.seen.rooms = Seen::Known(vec![room("another", "RM_9"), room(&ours, "RM_2")]);
+    let retired = given.plan().status.room.unwrap();
+    assert_eq!(retired.deleted_sid.as_deref(), Some("RM_2"));
+    assert_eq!((retired.name, retired.sid, retired.epoch), (None, None, 1));
+    // It was noted, and never made.
+    given.seen.rooms = Seen::Known(Vec::new());
+    let room = given.status().room.as_mut().unwrap();
+    (room.sid, room.url, room.epoch) = (None, Some("wss://livekit".into()), 3);
+    assert!(!given.actions().iter().any(|action| matches!(action, Action::DeleteRoom(_))));
+    let retired = given.plan().status.room.unwrap();
+    assert_eq!((retired.name, retired.url, retired.epoch), (None, None, 4));
 }
 
 #[test]

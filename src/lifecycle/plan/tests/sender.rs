@@ -117,6 +117,9 @@ fn a_sender_that_reaches_nobody_is_started_again() {
     assert_eq!(dark(90).actions(), []);
     assert_eq!(dark(91).actions(), [Action::StartSender { revision: 3 }]);
     assert_eq!(dark(91).events(), ["SenderStuck"]);
+    let mut wedged = dark(91);
+    wedged.pod_says().sender.state = SenderState::Connected;
+    assert_eq!(wedged.actions(), [Action::StartSender { revision: 3 }], "Mux decides what reaches it");
     let mut active = dark(91);
     active.stream().status = LiveStreamStatus::Active;
     assert_eq!(active.actions(), []);

@@ -99,8 +99,21 @@ fn the_sender() {
             ),
             (|given| given.fails(Effect::making(Part::Sender), 9), "False", Reason::Refused, "words"),
             (|given| given.object.spec.state = Some(State::Idle), "False", Reason::NotRequested, ""),
+            (
+                |given| {
+                    given.object.spec.state = Some(State::Idle);
+                    // What sends belongs to no broadcast, and is being stopped.
+                    let since = given.ago(3);
+                    given.status().ending_since = Some(since);
+                    given.pod_says().sender.state = SenderState::Connected;
+                },
+                "False",
+                Reason::Stopping,
+                "being stopped",
+            ),
         ],
     );
+    tells(live_is_asked, Kind::OnAir, &[(|_| {}, "False", Reason::Starting, "nothing reaches Mux yet")]);
 }
 
 #[test]
