@@ -118,3 +118,41 @@ impl Memories {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&identity.uid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::lifecycle::backoff::{Effect, Failure, FailureClass, Part};
+
+    /// By the annotation, whatever it says as long as it is new.
+    #[test]
+    fn what_failed_is_tried_again_at_once_where_somebody_asks_for_it() {
+        let memories = Memories::default();
+        let mut object = MemorialStream::new("jane", Default::default());
+        object.metadata.namespace = Some("default".into());
+        object.metadata.uid = Some("uid".into());
+        object.metadata.generation = Some(1);
+        let held = |object: &MemorialStream| {
+            let identity = Identity::of(object).unwrap();
+            !memories.of(&identity, object).failures.backoffs().is_empty()
+        };
+        let fails = |object: &MemorialStream| {
+            let failure =
+                Failure { class: FailureClass::Terminal, reason: Reason::Refused, message: "a quota".into() };
+            let memory = memories.of(&Identity::of(object).unwrap(), object);
+            memory.failures.failed(Effect::making(Part::Pod), failure, false, 0.5);
+        };
+        fails(&object);
+        assert!(held(&object));
+        for requested in ["10:00", "10:01"] {
+            let annotations = object.metadata.annotations.get_or_insert_default();
+            annotations.insert(RECONCILE_REQUESTED_AT.into(), requested.into());
+            assert!(!held(&object), "{requested}");
+            fails(&object);
+            assert!(held(&object), "once for each request");
+        }
+        object.metadata.generation = Some(2);
+        assert!(!held(&object), "the spec may have mended it");
+    }
+}

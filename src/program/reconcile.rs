@@ -202,7 +202,7 @@ impl Pass<'_> {
         let document = control_document::document(object, &credentials.livekit.url, &tokens, self.now);
         if let Some(next) = memory.next(pod, &document) {
             // A TAKE does not ask first what the pod has.
-            if let Ok(said) = self.send(pod, next, false, memory).await {
+            if let Ok(said) = self.send(pod, next, memory).await {
                 return Some(said);
             }
             memory.sent = None;
@@ -231,7 +231,7 @@ impl Pass<'_> {
             return Some(applied(object, self.desired, shown, status.camera_was_shown, &memory.take()));
         }
         document.revision = next_revision(&document, status.key());
-        match self.send(pod, document, status.camera_was_shown, memory).await {
+        match self.send(pod, document, memory).await {
             Ok(said) => Some(said),
             Err(CompositorError::Refused(refusal)) if refusal.reason == RefusalReason::Outdated => None,
             Err(CompositorError::Refused(refusal)) => {
@@ -241,12 +241,12 @@ impl Pass<'_> {
         }
     }
 
-    /// Sends the document, and says what is on Program.
+    /// Sends the document, and says what is on Program. Whether a camera was shown before in this session the pod says at
+    /// the next look: what it said until now may be of an earlier one.
     async fn send(
         &self,
         pod: &str,
         document: ControlDocument,
-        camera_was_shown: bool,
         memory: &mut Memory,
     ) -> Result<Said, CompositorError> {
         let (object, world) = (self.object, &self.context.world);
@@ -264,7 +264,7 @@ impl Pass<'_> {
         }
         memory.sent = Some(Sent { pod: pod.to_owned(), document });
         memory.boot_is_old = true;
-        Ok(applied(object, self.desired, &answer.shown, camera_was_shown, &memory.take()))
+        Ok(applied(object, self.desired, &answer.shown, false, &memory.take()))
     }
 
     /// Those that the room was made with: a TAKE does not fail for a Secret that is gone meanwhile, and Program does not

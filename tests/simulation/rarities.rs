@@ -508,6 +508,27 @@ fn a_session_that_is_raised_after_its_end_is_live() {
     }
 }
 
+/// The pod still says that a camera was shown: in the session before.
+#[test]
+fn a_session_that_is_raised_while_no_operator_is_up_begins_with_its_first_slate() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::LiveKit).await;
+        stage.land().take(JANE, "lectern");
+        stage.pass_time(5_000).await;
+        let shown =
+            |stage: &Stage| stage.status().program.and_then(|program| program.camera_shown_in_session);
+        assert_eq!(shown(&stage), Some(1));
+        stage.crash();
+        stage.land().say(JANE, |spec| {
+            spec.session = Some(2);
+            spec.program.get_or_insert_default().sources = Some(Vec::new());
+        });
+        stage.pass_time(30_000).await;
+        assert_eq!(shown(&stage), Some(1), "none was shown in this one");
+        stage
+    }));
+}
+
 /// Somebody wrote nonsense over it, and the pod's container started anew: without a TAKE it would never boot again.
 #[test]
 fn what_a_pod_boots_from_is_written_anew_while_it_does_not_live() {

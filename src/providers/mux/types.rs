@@ -264,6 +264,18 @@ mod tests {
         assert_eq!(stream(json!({"reconnect_window": "1800"})).reconnect_window(), 1800);
     }
 
+    /// One that is signed plays for nobody without a token.
+    #[test]
+    fn the_playback_id_is_one_that_anybody_can_play() {
+        let played =
+            |ids: Value| stream(json!({"playback_ids": ids})).public_playback_id().map(|one| one.id.clone());
+        let signed = json!({"id": "S", "policy": "signed"});
+        let public = json!({"id": "P", "policy": "public"});
+        assert_eq!(played(json!([signed, public])).as_deref(), Some("P"));
+        assert_eq!(played(json!([signed, {"id": "D", "policy": "drm"}])), None);
+        assert_eq!(played(json!([])), None);
+    }
+
     #[test]
     fn a_window_that_is_left_out_is_the_default_of_the_latency_mode() {
         for (mode, seconds) in [("standard", 60), ("reduced", 0), ("low", 0)] {

@@ -6,7 +6,7 @@ mod verdict;
 
 use super::*;
 use crate::api::names::PAUSED;
-use crate::api::spec::{Camera, LatencyMode, Limits, MuxSettings, Via, Video};
+use crate::api::spec::{Camera, LatencyMode, Limits, MuxSettings, Schedule, Via, Video};
 use crate::api::status::{CreateIntent, MuxStatus};
 use crate::lifecycle::given::{Given, refusal, silence};
 use crate::lifecycle::in_flight::{StartSeen, WorkerSeen};

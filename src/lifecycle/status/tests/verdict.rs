@@ -167,6 +167,18 @@ fn where_it_rests() {
             (
                 |given| {
                     given.object.spec.state = Some(State::Live);
+                    let (since, end) = (given.ago(600), given.ago(60));
+                    given.object.spec.schedule =
+                        Some(Schedule { end_at: Some(end), overrun_minutes: Some(0), ..Schedule::default() });
+                    given.status().live_since = Some(since);
+                },
+                "True",
+                Reason::EndAt,
+                "session to 2",
+            ),
+            (
+                |given| {
+                    given.object.spec.state = Some(State::Live);
                     given.object.spec.limits = Some(Limits { live_minutes: Some(5), standby_minutes: None });
                     given.status().live_since = Some(given.ago(600));
                 },
