@@ -99,7 +99,7 @@ impl Pass<'_> {
         // One that was there is deleted although a list does not show it: the list may be wrong, and gone is done.
         let sid = open.map(|open| open.sid.clone()).or_else(|| room.sid.clone());
         let (Some(name), Some(sid)) = (room.name.clone(), sid) else {
-            self.status.room = Some(RoomStatus { name: None, url: None, epoch: room.epoch + 1, ..room });
+            self.status.room = Some(RoomStatus { name: None, epoch: room.epoch + 1, ..room });
             return;
         };
         if held(&self.observed.backoffs, Effect::ending(Part::Room)) {

@@ -270,8 +270,8 @@ pub const ALL: &[Bug] = &[
         places: &[
             (
                 "src/lifecycle/plan/room.rs",
-                "url: None, epoch: room.epoch + 1, ..room",
-                "url: None, epoch: room.epoch + i64::from(!PLANTED), ..room",
+                "name: None, epoch: room.epoch + 1, ..room",
+                "name: None, epoch: room.epoch + i64::from(!PLANTED), ..room",
             ),
             (
                 "src/lifecycle/plan/room.rs",

@@ -113,7 +113,10 @@ fn the_sender() {
             ),
         ],
     );
-    tells(live_is_asked, Kind::OnAir, &[(|_| {}, "False", Reason::Starting, "nothing reaches Mux yet")]);
+    fn disabled(given: &mut Given) {
+        given.stream().status = LiveStreamStatus::Disabled;
+    }
+    tells(live_is_asked, Kind::OnAir, &[(disabled, "False", Reason::Starting, "nothing reaches Mux yet")]);
 }
 
 #[test]
