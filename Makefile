@@ -23,7 +23,7 @@ help:
 	@echo 'make demo-down  ends what the demo left running'
 	@echo 'make test       every test, on real parts'
 	@echo 'make planted    plants bugs and wants each of them caught; part of make test'
-	@echo 'make mutants    small changes of what decides, of which each must be noticed; takes an hour'
+	@echo 'make mutants    small changes of what decides, of which each must be noticed; takes six minutes'
 	@echo 'make soak       all pairs of faults and a million random days in the simulation: takes days'
 	@echo 'make bench      figures, as they stand in docs/benchmarks.md'
 	@echo 'make lint       format, clippy, licences'

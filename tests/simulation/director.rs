@@ -38,6 +38,8 @@ pub struct Said {
     pub devices: bool,
     /// When a sender first started in the session that is under way, by the wall clock.
     pub live_from: Option<(i64, Timestamp)>,
+    /// The session in which a sender was started last.
+    pub sends_for: Option<i64>,
     /// Since when Live has been wanted, by the wall clock.
     pub live_since: Option<Timestamp>,
     pub standby_from: Option<Timestamp>,
@@ -111,6 +113,7 @@ impl Land {
             rejoins: 0,
             devices: true,
             live_from: None,
+            sends_for: None,
             live_since: None,
             standby_from: None,
             standby_is_over: false,
@@ -329,12 +332,13 @@ impl Land {
         if said.live_from.is_none_or(|(before, _)| before != session) {
             said.live_from = Some((session, now));
         }
+        said.sends_for = Some(session);
     }
 
     /// A sender of its reaches Mux.
     pub fn is_live(&mut self, uid: &str) {
         let Some(said) = self.director.said.get_mut(uid) else { return };
-        let session = said.live_from.map_or(said.session, |(session, _)| session);
+        let session = said.sends_for.unwrap_or(said.session);
         said.was_live = said.was_live.max(Some(session));
     }
 

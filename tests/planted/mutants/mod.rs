@@ -20,7 +20,7 @@ use std::time::Instant;
 
 /// `MUTANTS=…` tries those alone whose name contains it, `MUTANTS=survived` those that none saw when they were tried last.
 #[test]
-#[ignore = "takes an hour: make mutants"]
+#[ignore = "takes minutes: make mutants"]
 fn every_mutant_is_caught_or_told_of() {
     let results = Results::open().unwrap();
     let mutants = listed::all().unwrap();
