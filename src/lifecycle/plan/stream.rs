@@ -37,7 +37,9 @@ impl Pass<'_> {
         let Some(intent) = mux.creating.clone() else {
             // Without a copy of its credentials it could not be ended once their Secret is gone.
             let kept = self.observed.credentials_are_kept || self.observed.rooms.known().is_some();
-            let needed = !self.deleting() && self.desired.state != State::Ended && kept;
+            // The first is made in the account that the Secret names; one that is lost is replaced where it was.
+            let account = self.observed.set_aside.is_none() || mux.lost_stream_id.is_some();
+            let needed = !self.deleting() && self.desired.state != State::Ended && kept && account;
             if needed && !held(&self.observed.backoffs, Effect::making(Part::Stream)) {
                 mux.creating = Some(CreateIntent { since: Time(self.now), absent_since: None });
                 if let Access::Granted { environment, .. } = &self.observed.access {

@@ -85,6 +85,15 @@ fn no_stream_is_made_before_both_providers_accept() {
         given.seen.rooms = Seen::Failed(silence());
         given.seen.credentials_are_kept = true;
     }));
+    let set_aside = |given: &mut Given| {
+        let missing = SetAside { reason: Reason::SecretNotRead, message: "no answer".into() };
+        given.seen.set_aside = Some(missing);
+    };
+    assert!(!makes(&set_aside), "nobody knows whose account it is by now");
+    assert!(makes(&|given| {
+        set_aside(given);
+        given.status().mux = Some(MuxStatus { lost_stream_id: Some("S0".into()), ..MuxStatus::default() });
+    }));
 }
 
 #[test]
