@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How long a document may take to be shown before its request is answered with a refusal.
-const TAKE_PATIENCE: Duration = Duration::from_millis(900);
+const TAKE_TIMEOUT: Duration = Duration::from_millis(900);
 /// How often the mix is looked after.
 const ROUND: Duration = Duration::from_millis(200);
 /// How long after its start the compositor counts as healthy without a frame.
@@ -92,7 +92,7 @@ impl Compositor {
         let wanted = tokio::task::spawn_blocking(move || this.want(document)).await;
         let order =
             wanted.unwrap_or_else(|_| Err(not_running("the document could not be applied; see the log")))?;
-        let first = tokio::time::timeout(TAKE_PATIENCE, self.engine.shown(key)).await;
+        let first = tokio::time::timeout(TAKE_TIMEOUT, self.engine.shown(key)).await;
         let Ok(Some(first)) = first else {
             return Err(not_running("no frame with this document came out in time; Program stands still"));
         };

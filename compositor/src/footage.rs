@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long reading a file may take.
-const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
+const TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
 /// A file's contents, held in memory.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ fn run_to_end(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
     let bus = pipeline.bus().context("the pipeline has no bus")?;
     pipeline.set_state(gst::State::Playing).context("it cannot be read")?;
     let types = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = bus.timed_pop_filtered(PATIENCE, &types).context("it takes too long to read")?;
+    let message = bus.timed_pop_filtered(TIMEOUT, &types).context("it takes too long to read")?;
     match message.view() {
         gst::MessageView::Error(error) => bail!("{} ({})", error.error(), error.debug().unwrap_or_default()),
         _ => Ok(()),

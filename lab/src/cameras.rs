@@ -14,7 +14,7 @@ use std::time::Duration;
 const COMPOSITOR: &str = "memorialstream-compositor";
 const CAMERA: &str = "memorialstream-camera";
 /// How long it may take until the compositor sees a device.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a device shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Camera {
     /// # Errors
     /// With the end of its log, when it ended or is not seen within a minute.
     pub fn wait_live(&self) -> Result<()> {
-        self.lab.table().wait_ready(&self.process, PATIENCE)
+        self.lab.table().wait_ready(&self.process, TIMEOUT)
     }
 
     /// Ends it: it leaves the room. One that ended by itself is no error.

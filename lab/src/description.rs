@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The variable that names a running lab's `lab.json`.
 pub const DESCRIPTION_VARIABLE: &str = "MEMORIALSTREAM_LAB";
 
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running lab. `lab.json` is this, readable by root only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ impl LabDescription {
     /// # Errors
     /// When the lab has no such process, it runs, or it does not become ready within 60 s.
     pub fn start_process(&self, name: &str) -> Result<()> {
-        self.table().start_again(name, START_PATIENCE)
+        self.table().start_again(name, START_TIMEOUT)
     }
 
     /// The table of its processes.

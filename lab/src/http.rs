@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client for the lab's own services, which speak plain HTTP. Its TLS trusts nobody; it is set only because reqwest
 /// wants a provider to be installed otherwise, and that is for each program to choose.
@@ -19,7 +19,7 @@ pub fn client() -> Result<reqwest::Client> {
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .no_proxy()
         .build()
         .context("set up an HTTP client")

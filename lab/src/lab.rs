@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The order in which processes are stopped: whoever needs another goes first.
 const STOP_ORDER: [&str; 12] = [
@@ -163,7 +163,7 @@ pub fn egress_program() -> Option<PathBuf> {
 fn bring_up(table: &Table, process: &Specification) -> Result<()> {
     let step = Step::begin(format!("{} ready", process.name));
     table.start(process)?;
-    table.wait_ready(process, PATIENCE)?;
+    table.wait_ready(process, TIMEOUT)?;
     step.done();
     Ok(())
 }
@@ -181,11 +181,11 @@ fn start_api_server(folder: &RunFolder, table: &Table, ports: &Ports) -> Result<
     table.start(&server)?;
     // It makes its certificate first; clients need it to trust the server.
     let certificate = folder.at("api-server/apiserver.crt");
-    if !crate::process::wait_until(PATIENCE, || Ok(certificate.exists()))? {
+    if !crate::process::wait_until(TIMEOUT, || Ok(certificate.exists()))? {
         bail!("kube-apiserver made no certificate; see {}", folder.logs().display());
     }
     identities::write_kubeconfigs(folder, &control_plane::server_url(ports), &identities)?;
-    table.wait_ready(&server, PATIENCE)?;
+    table.wait_ready(&server, TIMEOUT)?;
     step.done();
     Ok(())
 }

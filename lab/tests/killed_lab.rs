@@ -10,7 +10,7 @@ use memorialstream_lab::{
 use serde_json::json;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]
 #[ignore = "starts and kills labs of its own: make test runs it by itself"]
@@ -52,7 +52,7 @@ fn kill(lab: &LabDescription) -> Result<()> {
         send_signal(process.pid, Signal::Kill)?;
     }
     // The kernel takes a moment to take a large process apart.
-    let dead = wait_until(PATIENCE, || Ok(lab.processes()?.is_empty()))?;
+    let dead = wait_until(TIMEOUT, || Ok(lab.processes()?.is_empty()))?;
     ensure!(dead, "these do not die: {:?}", lab.processes()?);
     Ok(())
 }

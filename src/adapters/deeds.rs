@@ -10,12 +10,12 @@ use std::time::Duration;
 
 /// How long a pass waits for a change that may be repeated. The request waits for its turn meanwhile, and then for its
 /// answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long for that of a slow account.
-const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a pass waits for a create: to give up early leaves it in doubt.
-const CREATE_PATIENCE: Duration = Duration::from_secs(12);
-const LITTLE_CREATE_PATIENCE: Duration = Duration::from_secs(5);
+const CREATE_TIMEOUT: Duration = Duration::from_secs(12);
+const SHORT_CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Flight<T> = Shared<BoxFuture<'static, Result<T, ProviderError>>>;
 
@@ -50,14 +50,14 @@ impl<T: Clone + Send + Sync + 'static> Deeds<T> {
         deed: impl Future<Output = Result<T, ProviderError>> + Send + 'static,
     ) -> Result<T, ProviderError> {
         let class = if self.creates { ErrorClass::InDoubt } else { ErrorClass::Transient };
-        let patience = match (self.creates, pulse.is_slow()) {
-            (true, false) => CREATE_PATIENCE,
-            (true, true) => LITTLE_CREATE_PATIENCE,
-            (false, false) => PATIENCE,
-            (false, true) => LITTLE_PATIENCE,
+        let timeout = match (self.creates, pulse.is_slow()) {
+            (true, false) => CREATE_TIMEOUT,
+            (true, true) => SHORT_CREATE_TIMEOUT,
+            (false, false) => TIMEOUT,
+            (false, true) => SHORT_TIMEOUT,
         };
         let flight = self.begin_or_join(operation, what, class, deed);
-        let waited = tokio::time::timeout(patience, flight).await;
+        let waited = tokio::time::timeout(timeout, flight).await;
         waited.unwrap_or_else(|_| Err(ProviderError::no_answer_yet(self.provider, operation, class)))
     }
 
@@ -115,7 +115,7 @@ mod tests {
         let begun = Instant::now();
         let first = deeds.run(&pulse, "disable", "stream", deed()).await;
         assert_eq!(first.unwrap_err().class, ErrorClass::Transient);
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), TIMEOUT);
         assert_eq!(deeds.run(&pulse, "disable", "stream", deed()).await, Ok(()));
         assert_eq!(begun.elapsed(), SECOND * 7);
         assert_eq!(done.load(Ordering::SeqCst), 1);

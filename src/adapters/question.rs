@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a pass waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// How long for that of a slow account, unless it is urgent.
-const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(250);
 /// Who wants an answer that is fresher than this has something on air, starting or ending.
 pub(super) const URGENT: Duration = Duration::from_secs(10);
 /// While an answer is awaited, the last one serves for so long beyond the freshness that was asked for. It is longer than
@@ -237,13 +237,13 @@ async fn wait<T>(pulse: &Pulse, urgent: bool, flight: Flight<T>) -> Option<Answe
     {
         return Some(answer);
     }
-    let (place, patience) = match pulse.is_slow() {
-        true => (pulse.place(), if urgent { PATIENCE } else { LITTLE_PATIENCE }),
-        false => (None, PATIENCE),
+    let (place, timeout) = match pulse.is_slow() {
+        true => (pulse.place(), if urgent { TIMEOUT } else { SHORT_TIMEOUT }),
+        false => (None, TIMEOUT),
     };
     // An account that is not slow makes us wait for the rate limit, which is the same for all.
-    let patience = if pulse.is_slow() && place.is_none() { Duration::ZERO } else { patience };
-    tokio::time::timeout(patience.saturating_sub(begun.elapsed()), flight).await.ok()
+    let timeout = if pulse.is_slow() && place.is_none() { Duration::ZERO } else { timeout };
+    tokio::time::timeout(timeout.saturating_sub(begun.elapsed()), flight).await.ok()
 }
 
 #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
         let begun = Instant::now();
         let error = asked.get(SECOND * 60, SECOND * 8, false).await.unwrap_err();
         assert!(error.message.contains("has not answered yet"), "{error}");
-        assert!(begun.elapsed() <= PATIENCE);
+        assert!(begun.elapsed() <= TIMEOUT);
         sleep(SECOND * 30).await;
         assert_eq!(asked.get(SECOND * 60, SECOND * 8, false).await, Ok(0));
         assert_eq!(asked.times(), 1);

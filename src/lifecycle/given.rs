@@ -126,7 +126,7 @@ impl Given {
         let room = LiveKitRoom {
             name: identity.room_name(0),
             sid: "RM_1".into(),
-            metadata: String::new(),
+            metadata: "our marker".into(),
             created_at: 0,
         };
         let standby_since = Some(given.ago(600));

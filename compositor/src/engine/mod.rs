@@ -180,11 +180,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for a fault of the mix, which cannot be mended, and tells it; `None` if there is none for `patience`.
-    pub fn fault(&self, patience: Duration) -> Option<String> {
+    /// Waits for a fault of the mix, which cannot be mended, and tells it; `None` if there is none for `timeout`.
+    pub fn fault(&self, timeout: Duration) -> Option<String> {
         let bus = self.mix.pipeline.bus()?;
         let types = [gst::MessageType::Error, gst::MessageType::Latency];
-        let message = bus.timed_pop_filtered(gst::ClockTime::try_from(patience).ok(), &types)?;
+        let message = bus.timed_pop_filtered(gst::ClockTime::try_from(timeout).ok(), &types)?;
         match message.view() {
             gst::MessageView::Error(error) => {
                 let source = error.src().map(|source| source.name().to_string()).unwrap_or_default();

@@ -14,7 +14,7 @@ const BACKGROUND: u32 = 0xff14_181d;
 /// Warm white, as ARGB.
 const INK: u32 = 0xffec_e8e1;
 /// How long drawing one text may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// From this length on the text is set smaller.
 const LONG_TEXT: usize = 80;
 
@@ -141,11 +141,11 @@ fn draw_text(text: &str, video: &Video) -> anyhow::Result<gst::Buffer> {
     pipeline.add_many(chain)?;
     gst::Element::link_many(chain)?;
     pipeline.set_state(gst::State::Playing).context("the slate cannot be drawn")?;
-    let drawn = sink.try_pull_sample(gst::ClockTime::try_from(PATIENCE)?);
+    let drawn = sink.try_pull_sample(gst::ClockTime::try_from(TIMEOUT)?);
     pipeline.set_state(gst::State::Null)?;
     match drawn.and_then(|sample| sample.buffer_owned()) {
         Some(buffer) => Ok(buffer),
-        None => bail!("the slate's text was not drawn within {} s", PATIENCE.as_secs()),
+        None => bail!("the slate's text was not drawn within {} s", TIMEOUT.as_secs()),
     }
 }
 

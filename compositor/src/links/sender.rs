@@ -23,7 +23,7 @@ const DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(300);
 /// Without progress for this long, the ingest counts as taking nothing.
 const STANDSTILL: Duration = Duration::from_millis(SenderStatus::STANDSTILL_MILLISECONDS);
 /// Without progress for this long, the connection is given up.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the ingest may take to hear that this is the end.
 pub(crate) const GOODBYE: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
@@ -221,8 +221,8 @@ impl Link for SenderLink {
         let mut progress = lock(&self.progress);
         progress.taken = taken;
         let was_connected = std::mem::replace(&mut progress.connected, taken.is_some() && still < STANDSTILL);
-        if still > PATIENCE {
-            return Verdict::Broken(format!("the ingest took no media for {} s", PATIENCE.as_secs()));
+        if still > TIMEOUT {
+            return Verdict::Broken(format!("the ingest took no media for {} s", TIMEOUT.as_secs()));
         }
         match (was_connected, progress.connected) {
             (false, true) => {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Colours of cameras, as RGB.
 pub const RED: u32 = 0x00_c0_20_20;
@@ -62,7 +62,7 @@ pub fn apply(engine: &Engine, document: ControlDocument) -> (Vec<Opened>, Arrive
     let key = document.key();
     let (_, opened) = engine.want(document).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let arrived = runtime.block_on(async { tokio::time::timeout(PATIENCE, engine.shown(key)).await });
+    let arrived = runtime.block_on(async { tokio::time::timeout(TIMEOUT, engine.shown(key)).await });
     engine.clear_away();
     (opened, arrived.expect("no frame shows the document").unwrap())
 }
@@ -255,7 +255,7 @@ impl Monitor {
 
     /// Waits for a frame, from now on, that satisfies `wanted`.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Seen) -> bool) -> Seen {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut frames = self.frames.0.lock().unwrap();
         let mut next = frames.len();
         loop {
@@ -297,7 +297,7 @@ fn see(buffer: &gst::BufferRef) -> Seen {
 
 /// Waits until `condition` holds.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < deadline, "it did not happen: {what}");
         std::thread::park_timeout(Duration::from_millis(5));

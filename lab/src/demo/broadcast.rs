@@ -18,7 +18,7 @@ const CAMERAS: [&str; 3] = ["lectern", "wide", "family"];
 /// The size of the pictures that are kept: the Program's own.
 const SIZE: (usize, usize) = (1280, 720);
 /// How long it may take until viewers see what is on Program.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// Segments are about as long: looking more often would only take processor time from what is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Enough to tell clips apart.
@@ -190,9 +190,9 @@ async fn keep_picture(
             },
             Err(error) => format!("{error:#}"),
         };
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > TIMEOUT {
             let path = save(&viewer.picture(SIZE.0, SIZE.1).await?, "unexpected.png").await?;
-            let seconds = PATIENCE.as_secs();
+            let seconds = TIMEOUT.as_secs();
             bail!("after {seconds} s viewers do not see {wanted}; they see: {seen} ({})", shortest(&path));
         }
         tokio::time::sleep(PAUSE).await;

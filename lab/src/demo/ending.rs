@@ -10,7 +10,7 @@ use memorialstream_lab::{Kubectl, LabDescription, RunFolder, attach, http_client
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Mux answers no more than one such question a second for long.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -56,8 +56,8 @@ pub async fn nothing_is_left(telling: &mut Telling, lab: &LabDescription) -> Res
         if left.is_empty() {
             break;
         }
-        if began.elapsed() > PATIENCE {
-            bail!("after {} s this is left:\n  {}", PATIENCE.as_secs(), left.join("\n  "));
+        if began.elapsed() > TIMEOUT {
+            bail!("after {} s this is left:\n  {}", TIMEOUT.as_secs(), left.join("\n  "));
         }
         tokio::time::sleep(PAUSE).await;
     }

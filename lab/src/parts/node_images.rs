@@ -18,7 +18,7 @@ use std::time::Duration;
 const NAME: &str = "node-images";
 /// Raised whenever the way they are kept changes.
 const RECIPE: &str = "1";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The part's folder.
 ///
@@ -85,7 +85,7 @@ fn build(cache: &Cache, site: &Site) -> Result<()> {
 }
 
 fn import(socket: &Path, archives: &[PathBuf]) -> Result<()> {
-    if !wait_until(PATIENCE, || Ok(UnixStream::connect(socket).is_ok()))? {
+    if !wait_until(TIMEOUT, || Ok(UnixStream::connect(socket).is_ok()))? {
         bail!("containerd does not answer on {}", socket.display());
     }
     archives.iter().try_for_each(|archive| images::import(socket, archive))
@@ -94,9 +94,9 @@ fn import(socket: &Path, archives: &[PathBuf]) -> Result<()> {
 /// Stops containerd, so that its data bases are complete.
 fn stop(containerd: &mut Child) -> Result<()> {
     send_signal(i32::try_from(containerd.id())?, Signal::Term)?;
-    if !wait_until(PATIENCE, || Ok(containerd.try_wait()?.is_some()))? {
+    if !wait_until(TIMEOUT, || Ok(containerd.try_wait()?.is_some()))? {
         containerd.kill().context("kill containerd")?;
-        bail!("containerd did not stop within {} s", PATIENCE.as_secs());
+        bail!("containerd did not stop within {} s", TIMEOUT.as_secs());
     }
     Ok(())
 }

@@ -16,13 +16,13 @@ const PROBE_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The first error of `condition`.
-pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<bool> {
+pub fn wait_until(timeout: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<bool> {
     let began = Instant::now();
     loop {
         if condition()? {
             return Ok(true);
         }
-        if began.elapsed() >= patience {
+        if began.elapsed() >= timeout {
             return Ok(false);
         }
         std::thread::sleep(PROBE_PAUSE);
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_ends_when_the_condition_holds_and_when_patience_ends() {
+    fn waiting_ends_when_the_condition_holds_and_when_the_time_is_over() {
         let mut asked = 0;
         let third = wait_until(Duration::from_secs(5), || {
             asked += 1;

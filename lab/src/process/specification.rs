@@ -42,7 +42,7 @@ impl Specification {
             niceness: GIVES_WAY,
             environment: BTreeMap::new(),
             ready,
-            stop: Stop { signal: Signal::Term, patience_seconds: 5 },
+            stop: Stop { signal: Signal::Term, timeout_seconds: 5 },
         }
     }
 }
@@ -73,7 +73,7 @@ pub struct Stop {
     /// What asks it to end.
     pub signal: Signal,
     /// How long it may take, in seconds.
-    pub patience_seconds: u64,
+    pub timeout_seconds: u64,
 }
 
 /// The signals that the lab sends.

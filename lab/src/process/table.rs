@@ -78,10 +78,10 @@ impl Table {
     ///
     /// # Errors
     /// With the end of its log, when it dies or is not ready in time.
-    pub fn wait_ready(&self, process: &Specification, patience: Duration) -> Result<()> {
+    pub fn wait_ready(&self, process: &Specification, timeout: Duration) -> Result<()> {
         let name = &process.name;
         let search_path = self.folder.search_path();
-        let ready = wait_until(patience, || {
+        let ready = wait_until(timeout, || {
             if self.running(name)?.is_none() {
                 bail!(
                     "{name} ended while starting; the end of {}:\n{}",
@@ -93,7 +93,7 @@ impl Table {
         })?;
         if !ready {
             let (log, end) = (self.log(name), self.log_end(name));
-            bail!("{name} is not ready after {} s; the end of {}:\n{end}", patience.as_secs(), log.display());
+            bail!("{name} is not ready after {} s; the end of {}:\n{end}", timeout.as_secs(), log.display());
         }
         Ok(())
     }
@@ -102,10 +102,10 @@ impl Table {
     ///
     /// # Errors
     /// When no such process was started in this lab, or it does not become ready.
-    pub fn start_again(&self, name: &str, patience: Duration) -> Result<()> {
+    pub fn start_again(&self, name: &str, timeout: Duration) -> Result<()> {
         let process = self.specification(name)?;
         self.start(&process)?;
-        self.wait_ready(&process, patience)
+        self.wait_ready(&process, timeout)
     }
 
     /// Stops a process and everything in its session. One that does not run is no error.
@@ -118,7 +118,7 @@ impl Table {
         let Some(file) = PidFile::read(&path)? else { return Ok(()) };
         if file.is_alive() {
             send_signal(file.pid, stop.signal)?;
-            wait_until(Duration::from_secs(stop.patience_seconds), || Ok(!file.is_alive()))?;
+            wait_until(Duration::from_secs(stop.timeout_seconds), || Ok(!file.is_alive()))?;
         }
         self.kill_session(file)?;
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))

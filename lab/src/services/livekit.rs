@@ -104,6 +104,6 @@ pub fn egress(folder: &RunFolder, cache: &Cache, ports: &Ports) -> Specification
     let mut egress = Specification::new("egress", "egress", Vec::new(), Ready::Http(health, "/".to_owned()));
     egress.environment = egress_environment(cache);
     egress.environment.insert("EGRESS_CONFIG_FILE".to_owned(), folder.text("egress.yaml"));
-    egress.stop = Stop { signal: Signal::Interrupt, patience_seconds: 15 };
+    egress.stop = Stop { signal: Signal::Interrupt, timeout_seconds: 15 };
     egress
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdout, Command};
 
 /// How long decoding one segment may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// A transport stream packet (ISO/IEC 13818-1, 2.4.3.2).
 const PACKET: usize = 188;
 /// With which each begins.
@@ -167,9 +167,9 @@ async fn launch<T>(
         }
     };
     let work = async { tokio::try_join!(feed, read(stdout), async { Ok(child.wait_with_output().await?) }) };
-    let ((), result, output) = tokio::time::timeout(PATIENCE, work)
+    let ((), result, output) = tokio::time::timeout(TIMEOUT, work)
         .await
-        .with_context(|| format!("decoding took more than {} s", PATIENCE.as_secs()))??;
+        .with_context(|| format!("decoding took more than {} s", TIMEOUT.as_secs()))??;
     if !output.status.success() {
         bail!("gst-launch-1.0 failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 const ENVIRONMENT_FRESHNESS: Duration = Duration::from_secs(300);
 /// Who makes or changes something and would wait longer for its turn comes again later: it holds a slot of the lane
 /// meanwhile.
-const TURN_PATIENCE: Duration = Duration::from_secs(3);
+const TURN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A stream that is said to be missing is asked for once more after so long.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ impl Mux {
             let limiter = Arc::new(RateLimiter::new(RateLimits::default()));
             let probe = MuxClient::new(credentials.clone(), limiter, Arc::new(watched))?;
             Ok(Account {
-                probe: probe.with_patience(TURN_PATIENCE).with_looks(Priority::Start),
+                probe: probe.with_turn_timeout(TURN_TIMEOUT).with_looks(Priority::Start),
                 pulse,
                 environment: Question::new(Provider::Mux, "whoami"),
                 joined: Mutex::default(),

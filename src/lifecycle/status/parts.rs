@@ -13,6 +13,10 @@ use crate::service::desired::Why;
 use crate::service::pod::{self, PodSeen, RecordedPod};
 use crate::world::CompositorError;
 
+/// LiveKit's own time-outs (livekit-server `config.go`: `departure_timeout` 20 s).
+const OPENED_BY_OTHERS: &str = "a device opened the room before the operator did, so that LiveKit's own time-outs hold: it \
+                                closes 20 s after the last participant has left, and is made anew then";
+
 impl View<'_> {
     pub(super) fn credentials(&self) -> Statement {
         let kind = Kind::CredentialsValid;
@@ -129,9 +133,18 @@ impl View<'_> {
             return backoff;
         }
         match self.status.room.as_ref().and_then(|room| room.sid.as_ref()) {
+            Some(sid) if self.was_opened_by_others(sid) => {
+                Statement::new(kind, true, Reason::Exists, OPENED_BY_OTHERS)
+            }
             Some(_) => Statement::new(kind, true, Reason::Exists, ""),
             None => Statement::new(kind, false, Reason::Creating, "the LiveKit room is being created"),
         }
+    }
+
+    /// It does not bear our marker: LiveKit made it for a device that came first, and takes no settings for it any more.
+    fn was_opened_by_others(&self, sid: &str) -> bool {
+        let mut rooms = self.observed.rooms.known().into_iter().flatten();
+        rooms.any(|room| room.sid == sid && room.metadata.is_empty())
     }
 
     /// A room that is still open although none is wanted: LiveKit bills what is in it.

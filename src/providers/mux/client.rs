@@ -76,8 +76,8 @@ impl MuxClient {
     }
 
     /// The same client, whose requests that make or change something wait no longer than this for their turn.
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.http.patience = patience;
+    pub fn with_turn_timeout(mut self, timeout: Duration) -> Self {
+        self.http.turn_timeout = timeout;
         self
     }
 

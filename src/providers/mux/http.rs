@@ -17,9 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Something that makes or changes waits so long for its turn, unless its client is told otherwise: its caller may want
 /// something else by then.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
+const CHANGE_TURN_TIMEOUT: Duration = Duration::from_secs(20);
 /// A look waits so long.
-const LOOK_PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_TURN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One request.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) struct Http {
     credentials: MuxCredentials,
     pub limiter: Arc<RateLimiter>,
     /// How long something that makes or changes may wait for its turn.
-    pub patience: Duration,
+    pub turn_timeout: Duration,
 }
 
 impl Http {
@@ -79,16 +79,18 @@ impl Http {
                 let message = "Mux's base URL is not an http or https URL; correct it";
                 ProviderError::new(Provider::Mux, "new", ErrorClass::Terminal, message)
             })?;
-        Ok(Self { transport, base_url, credentials, limiter, patience: CHANGE_PATIENCE })
+        Ok(Self { transport, base_url, credentials, limiter, turn_timeout: CHANGE_TURN_TIMEOUT })
     }
 
     /// Sends it once, as soon as the limiter lets it.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer> {
         let error =
             |class, message: &str| ProviderError::new(Provider::Mux, request.operation, class, message);
-        let patience = if request.who.is_some() { self.patience } else { LOOK_PATIENCE };
-        let turn =
-            self.limiter.acquire(request.kind(), request.priority, patience, request.who.as_deref()).await;
+        let turn_timeout = if request.who.is_some() { self.turn_timeout } else { LOOK_TURN_TIMEOUT };
+        let turn = self
+            .limiter
+            .acquire(request.kind(), request.priority, turn_timeout, request.who.as_deref())
+            .await;
         if let Err(Later(wait)) = turn {
             let message = "too many requests of ours wait for Mux's rate limit";
             return Err(error(ErrorClass::RateLimited { retry_after: Some(wait) }, message));

@@ -66,7 +66,7 @@ impl RateLimiter {
         }
     }
 
-    /// Returns once a request of this kind may be sent. One that would wait longer than `patience` is handed back; who
+    /// Returns once a request of this kind may be sent. One that would wait longer than `timeout` is handed back; who
     /// names itself in `who` keeps its place in the queue until it comes again. Dropping the future gives the place up.
     ///
     /// # Errors
@@ -75,16 +75,16 @@ impl RateLimiter {
         &self,
         kind: Kind,
         priority: Priority,
-        patience: Duration,
+        timeout: Duration,
         who: Option<&str>,
     ) -> Result<(), Later> {
         let bucket = self.bucket(kind);
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let place = {
             let mut queue = bucket.queue();
             let now = self.now();
             let ticket = queue.enter(priority, who, now);
-            let handed_back = who.filter(|_| queue.expected(ticket, now) > patience);
+            let handed_back = who.filter(|_| queue.expected(ticket, now) > timeout);
             if let Some(who) = handed_back {
                 return Err(Later(queue.book(ticket, who, now)));
             }
@@ -191,13 +191,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_would_wait_too_long_is_handed_back_once_and_all_go_at_the_limiters_pace() {
         let limiter = RateLimiter::new(RateLimits::default());
-        let patience = Duration::from_secs(3);
+        let timeout = Duration::from_secs(3);
         let begun = Instant::now();
         let requests = (0..200).map(async |index| {
             let who = format!("{index}");
             let mut handed_back = 0;
             while let Err(Later(wait)) =
-                limiter.acquire(Kind::Post, Priority::Create, patience, Some(&who)).await
+                limiter.acquire(Kind::Post, Priority::Create, timeout, Some(&who)).await
             {
                 assert!(begun.elapsed() < LONG, "it never comes to its turn");
                 handed_back += 1;

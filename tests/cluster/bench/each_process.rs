@@ -17,7 +17,7 @@ const MUX: &str = "mux-simulator";
 /// How long a process is missing that nobody starts again by himself.
 const MISSING: Duration = Duration::from_secs(30);
 /// How long it may take until all is as it was.
-const PATIENCE: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(240);
 /// For so long on air, with a playlist that grows, it is over.
 const STEADY: Duration = Duration::from_secs(15);
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
@@ -171,7 +171,7 @@ impl<'a> Account<'a> {
 
     /// Waits until all is well, and says how long after `began` it was not for the last time.
     async fn is_well(&mut self, began: Instant) -> Option<Duration> {
-        while began.elapsed() < MISSING + PATIENCE {
+        while began.elapsed() < MISSING + TIMEOUT {
             self.look().await;
             if self.well_since.is_some_and(|since| since.elapsed() > STEADY) {
                 let last = self.unwell.map_or(Duration::ZERO, |last| last.saturating_duration_since(began));

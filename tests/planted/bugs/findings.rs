@@ -58,7 +58,7 @@ pub const ALL: &[Bug] = &[
         finding: Some(5),
         places: &[(
             "src/adapters/question.rs",
-            "tokio::time::timeout(patience.saturating_sub(begun.elapsed()), flight).await.ok()",
+            "tokio::time::timeout(timeout.saturating_sub(begun.elapsed()), flight).await.ok()",
             "Some(flight.await)",
         )],
         caught_by: Check::Test("neighbours::nobody_waits_for_anybody"),

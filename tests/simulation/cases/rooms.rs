@@ -134,7 +134,8 @@ fn a_room_is_created_once_and_taken_as_it_is_whoever_opened_it() {
         stage.land().join(LIVEKIT, "memorial-uid-1-0", &camera_identity("lectern"), Who::Device);
         let before = sid(&stage, "memorial-uid-1-0");
         reached(&mut stage, State::Live, 60_000).await;
-        told(&mut stage, 1_000, ROOM, Truth::True, Reason::Exists, "").await;
+        let words = "closes 20 s after the last participant has left, and is made anew then";
+        told(&mut stage, 1_000, ROOM, Truth::True, Reason::Exists, words).await;
         assert_eq!(recorded_sid(&stage), before);
         assert_eq!(counted(&stage), (1, 1, 1, 1));
         stage

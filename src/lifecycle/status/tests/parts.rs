@@ -145,6 +145,18 @@ fn the_stream() {
     );
 }
 
+/// What was not looked at in this pass is told as it was.
+#[test]
+fn a_missing_playback_id_is_told_until_the_stream_is_seen_again() {
+    let mut given = Given::idle();
+    given.seen.stream = Seen::NotAsked;
+    given.said_before(Kind::MuxStreamReady, Truth::False, 60);
+    let before = given.status().conditions.last_mut().unwrap();
+    (before.reason, before.message) = (Reason::PlaybackIdMissing.as_str().into(), "add one".into());
+    let told = given.says(Kind::MuxStreamReady);
+    assert_eq!((&*told.status, &*told.reason, &*told.message), ("False", "PlaybackIdMissing", "add one"));
+}
+
 #[test]
 fn the_room() {
     tells(
@@ -152,6 +164,15 @@ fn the_room() {
         Kind::RoomReady,
         &[
             (|_| {}, "True", Reason::Exists, ""),
+            (
+                |given| {
+                    let Seen::Known(rooms) = &mut given.seen.rooms else { panic!("no list") };
+                    rooms[0].metadata.clear();
+                },
+                "True",
+                Reason::Exists,
+                "a device opened the room",
+            ),
             (|given| given.seen.rooms = Seen::Known(Vec::new()), "False", Reason::Creating, "being created"),
             (
                 |given| given.seen.rooms = Seen::Failed(silence()),
