@@ -19,7 +19,7 @@ pub const ALL: &[Bug] = &[
             "(!action.may_fail() || matches!(action, Action::DisableStream(_)))",
         )],
         caught_by: Check::Test(
-            "cases::mux::too_many_requests_are_told_and_met_with_turn_timeout_and_ends_go_first",
+            "cases::mux::too_many_requests_are_told_and_met_with_patience_and_ends_go_first",
         ),
         seen_as: "within 30000 ms",
     },
