@@ -464,14 +464,14 @@ fn the_schedule_ends_a_service_in_time_though_mux_is_silent() {
             };
             scheduled.schedule = Some(Schedule {
                 standby_at: from_now(0),
+                live_at: from_now(20),
                 end_at: from_now(seconds),
                 overrun_minutes: Some(0),
-                ..Schedule::default()
             });
             stage.land().make(&jane(), JANE, scheduled, operators_account(), None);
             stage.reaches(State::Standby, 30_000).await.expect("Standby");
-            let until = stage.land().now + 300_000;
-            stage.land().faults.silent.insert(Party::Mux, until);
+            // A proxy, say, answers for Mux.
+            stage.land().faults.always = Some((Site::GetStream, Fault::Endless));
             let left = u64::try_from(seconds).unwrap() * 1_000 - stage.land().now;
             stage.pass_time(left).await;
             let over = |land: &mut Land| land.pods_of(JANE).is_empty();

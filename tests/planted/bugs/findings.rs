@@ -202,7 +202,7 @@ pub const ALL: &[Bug] = &[
         places: &[(
             "src/lifecycle/plan/action.rs",
             "Effect::ending(Part::Stream)",
-            "Effect::making(Part::Stream)",
+            "Effect::making(Part::Settings)",
         )],
         caught_by: Check::Finding(16),
         seen_as: "OpenStream",

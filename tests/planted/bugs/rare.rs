@@ -301,7 +301,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "something is begun with credentials that were set aside",
         finding: None,
-        places: &[("src/service/credentials/access.rs", "filter(|_| is_begun(status))", "filter(|_| true)")],
+        places: &[("src/service/credentials/access.rs", "is_begun(status)", "true")],
         caught_by: Check::Test(
             "beginnings::nothing_is_begun_with_credentials_that_the_secret_does_not_hold_any_more",
         ),
@@ -336,7 +336,7 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Test(
             "at_rest::a_room_that_devices_open_again_is_closed_although_the_slug_belongs_to_another",
         ),
-        seen_as: "left: 1",
+        seen_as: "devices come back",
     },
     Bug {
         name: "who sends is not believed while another way out is asked for and Mux is silent",
