@@ -2,14 +2,10 @@
 
 use crate::director::spec;
 use crate::land::Land;
-use crate::run::{JANE, LIVEKIT, Outcome, Stage, jane, operators_account, simulate};
+use crate::run::{JANE, LIVEKIT, Stage, jane, operators_account, simulate, well};
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::{State, Via};
-
-fn well(outcome: &Outcome) {
-    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
-}
 
 fn stream_is(land: &mut Land, reason: Reason) -> bool {
     let conditions = land.cluster.status(&jane()).conditions;

@@ -3,14 +3,10 @@
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::operator::SYSTEM;
-use crate::run::{JANE, LIVEKIT, Outcome, Stage, jane, simulate};
+use crate::run::{JANE, LIVEKIT, Stage, jane, simulate, well};
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::{State, Via};
-
-fn well(outcome: &Outcome) {
-    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
-}
 
 fn says(stage: &Stage, kind: ConditionType) -> String {
     let conditions = stage.status().conditions;

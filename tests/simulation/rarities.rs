@@ -6,16 +6,10 @@ use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::livekit::Who;
 use crate::operator::SYSTEM;
-use crate::run::{
-    JANE, LIVEKIT, LIVEKIT_B, Outcome, Stage, TOKEN, TOKEN_B, jane, operators_account, simulate,
-};
+use crate::run::{JANE, LIVEKIT, LIVEKIT_B, Stage, TOKEN, TOKEN_B, jane, operators_account, simulate, well};
 use k8s_openapi::jiff::SignedDuration;
 use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
 use memorialstream_operator::api::spec::{Schedule, State, Via};
-
-fn well(outcome: &Outcome) {
-    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
-}
 
 async fn live(stage: &mut Stage, via: Via) {
     stage.land().log.kept = true;

@@ -47,6 +47,11 @@ pub struct Outcome {
     pub now: u64,
 }
 
+/// Nothing was violated.
+pub fn well(outcome: &Outcome) {
+    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
+}
+
 /// Runs one simulation on a runtime of its own, whose time is the simulation's.
 pub fn simulate<F: Future<Output = Stage>>(seed: u64, body: impl FnOnce(Stage) -> F) -> Outcome {
     let runtime =
