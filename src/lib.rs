@@ -5,6 +5,7 @@ pub mod api;
 pub mod lifecycle;
 #[cfg(test)]
 mod loopback;
+mod places;
 pub mod program;
 pub mod providers;
 pub mod run;

@@ -3,8 +3,8 @@
 use crate::adapters::clock::SystemClock;
 use crate::adapters::compositor::CompositorClient;
 use crate::adapters::kubernetes::{
-    KubernetesObjects, KubernetesPods, KubernetesSecrets, OptIn, RELIST, Stored, Told, cluster_id, keep,
-    report,
+    KubernetesObjects, KubernetesPods, KubernetesSecrets, OptIn, RELIST, Stored, StoredPod, Told, cluster_id,
+    keep, report,
 };
 use crate::adapters::livekit::LiveKit;
 use crate::adapters::mux::Mux;
@@ -13,8 +13,10 @@ use crate::api::MemorialStream;
 use crate::lifecycle;
 use crate::lifecycle::context::Memories;
 use crate::lifecycle::heard::Heard;
+use crate::lifecycle::outlived::{LetGo, keep_ending};
 use crate::lifecycle::plan::Timings;
 use crate::lifecycle::slugs::Slugs;
+use crate::places::Places;
 use crate::program;
 use crate::providers::mux::HttpTransport;
 use crate::service::credentials::{CredentialsInUse, DefaultSecret};
@@ -25,6 +27,7 @@ use crate::world::{KubernetesError, World};
 use anyhow::Context;
 use futures::{FutureExt, StreamExt, channel::mpsc, future, stream};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
@@ -35,7 +38,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How many objects a lane works on at once.
-const CONCURRENCY: u16 = 32;
+const CONCURRENCY: u16 = 48;
+/// Of one namespace.
+const OF_ONE_NAMESPACE: usize = 32;
+/// When it is looked for a place again.
+const NEXT_PLACE: Duration = Duration::from_millis(200);
 /// When a pass that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -89,7 +96,9 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             (Arc::new(Lane::new(name, streams.clone(), wake.clone())), wake, woken)
         });
     let lanes = [Arc::clone(&life_cycle_lane), Arc::clone(&fast_lane)];
+    let [life_cycle_places, fast_places] = [(); 2].map(|()| Places::new(OF_ONE_NAMESPACE));
     let (unreadable, to_report) = mpsc::unbounded();
+    let (gone, outlived) = mpsc::unbounded();
     let (stream_pulse, pod_pulse) = (Arc::new(Pulse::default()), Arc::new(Pulse::default()));
     Watchdog {
         lanes: lanes.to_vec(),
@@ -113,7 +122,12 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
                     woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
                 }
             }
-            Told::Gone(before) => listening.forget(&before),
+            Told::Gone(before) => {
+                listening.forget(&before);
+                if gone.unbounded_send(before).is_err() {
+                    tracing::debug!("nobody ends what outlives its object any more");
+                }
+            }
             Told::Unreadable(object) => {
                 objects.note_unreadable(&object);
                 if unreadable.unbounded_send(*object).is_err() {
@@ -129,14 +143,23 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
         let owner = match told {
             Told::Changed { now, .. } => owner(&now),
             Told::Gone(before) => owner(&before),
-            Told::Unreadable(_) => None,
+            Told::Unreadable(pod) => {
+                let ObjectMeta { name, namespace, .. } = pod.metadata;
+                tracing::warn!(
+                    ?namespace,
+                    ?name,
+                    reason = pod.reason,
+                    "a pod cannot be read, and is left alone"
+                );
+                None
+            }
         };
         if let Some(owner) = owner {
             lanes.iter().for_each(|lane| lane.wake(&owner));
         }
     };
     let our_pods = watcher::Config::default().labels(UID_LABEL);
-    let watch_pods = keep(Api::<Pod>::all(watches), our_pods, pod_writer, &pod_pulse, tell_of_pod);
+    let watch_pods = keep(Api::<StoredPod>::all(watches), our_pods, pod_writer, &pod_pulse, tell_of_pod);
     let report = report(client, to_report);
 
     let in_use = CredentialsInUse::new(settings.default_secret.clone());
@@ -151,6 +174,7 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
         memories: Memories::default(),
         slugs: Slugs::default(),
         heard,
+        let_go: LetGo::default(),
     };
     let program_lane = program::Context {
         world,
@@ -168,7 +192,12 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
         let (filled, lane) = (filled.clone(), lane.clone());
         async move {
             filled.await;
-            future::join(lifecycle::keep_sweeping(&lane), lifecycle::wake_on_rotation(&lane)).await;
+            future::join3(
+                lifecycle::keep_sweeping(&lane),
+                lifecycle::wake_on_rotation(&lane),
+                keep_ending(&lane, outlived),
+            )
+            .await;
         }
     };
     let life_cycle = {
@@ -177,9 +206,10 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             .run(
                 move |object, context: Arc<lifecycle::Context>| {
                     let (filled, lane) = (filled.clone(), Arc::clone(&life_cycle_lane));
+                    let places = Arc::clone(&life_cycle_places);
                     async move {
                         filled.await;
-                        pass(&lane, &object, lifecycle::reconcile(&context, &object)).await
+                        pass(&lane, &places, &object, lifecycle::reconcile(&context, &object)).await
                     }
                 },
                 |object, error, _| retry("life-cycle", &object, error),
@@ -191,9 +221,10 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
         .run(
             move |object, context: Arc<program::Context>| {
                 let (filled, lane) = (filled.clone(), Arc::clone(&fast_lane));
+                let places = Arc::clone(&fast_places);
                 async move {
                     filled.await;
-                    pass(&lane, &object, program::reconcile(&context, &object)).await
+                    pass(&lane, &places, &object, program::reconcile(&context, &object)).await
                 }
             },
             |object, error, _| retry("program", &object, error),
@@ -233,11 +264,16 @@ fn controller(
 /// One pass, with its progress told.
 async fn pass(
     lane: &Lane,
+    places: &Arc<Places>,
     object: &MemorialStream,
     reconcile: impl Future<Output = Result<Action, KubernetesError>>,
 ) -> Result<Action, KubernetesError> {
     let reference = ObjectRef::from_obj(object);
     lane.begins(&reference);
+    let Some(_place) = places.take(reference.namespace.as_deref().unwrap_or_default()) else {
+        lane.ends(&reference, Some(NEXT_PLACE));
+        return Ok(Action::requeue(NEXT_PLACE));
+    };
     let result = reconcile.await;
     // When the next one is due does not show in kube's answer: it is seen when it begins.
     lane.ends(&reference, result.is_err().then_some(AFTER_FAILURE));
@@ -285,7 +321,8 @@ mod tests {
     /// A lane on kube's controller over one object, and each pass as it begins.
     struct Stage {
         lane: Arc<Lane>,
-        begun: mpsc::UnboundedReceiver<()>,
+        /// Each pass as it begins: the object's namespace.
+        begun: mpsc::UnboundedReceiver<String>,
         controller: tokio::task::JoinHandle<()>,
         dog: Watchdog,
         // The store lives as long as its writer.
@@ -295,26 +332,33 @@ mod tests {
     impl Stage {
         fn new(passes: Passes) -> Self {
             let (store, mut writer) = reflector::store();
-            let mut object = MemorialStream::new("jane", Default::default());
-            object.metadata.namespace = Some("default".into());
-            [Event::Init, Event::InitApply(object), Event::InitDone]
-                .iter()
-                .for_each(|event| writer.apply_watcher_event(event));
+            let object = |name: &str, namespace: &str| {
+                let mut object = MemorialStream::new(name, Default::default());
+                object.metadata.namespace = Some(namespace.into());
+                Event::InitApply(object)
+            };
+            let others = (0..OTHERS).map(|number| object(&number.to_string(), "slow"));
+            [Event::Init, object("jane", "default")]
+                .into_iter()
+                .chain(others)
+                .chain([Event::InitDone])
+                .for_each(|event| writer.apply_watcher_event(&event));
             let (wake, woken) = mpsc::unbounded();
             let lane = Arc::new(Lane::new("life-cycle", store.clone(), wake));
             let (begins, begun) = mpsc::unbounded();
-            let watched = Arc::clone(&lane);
-            let reconcile = move |object: Arc<MemorialStream>, _: Arc<Passes>| {
+            let (watched, places) = (Arc::clone(&lane), Places::new(OF_ONE_NAMESPACE));
+            let reconcile = move |object: Arc<MemorialStream>, passes: Arc<Passes>| {
                 let (lane, begins) = (Arc::clone(&watched), begins.clone());
+                let places = Arc::clone(&places);
                 async move {
                     let work = async {
-                        begins.unbounded_send(()).unwrap();
-                        if passes == Passes::Hang {
+                        begins.unbounded_send(object.namespace().unwrap()).unwrap();
+                        if *passes == Passes::Hang || object.namespace().unwrap() != "default" {
                             future::pending::<()>().await;
                         }
                         Ok(Action::await_change())
                     };
-                    pass(&lane, &object, work).await
+                    pass(&lane, &places, &object, work).await
                 }
             };
             let retry = |object: Arc<MemorialStream>, error: &KubernetesError, _: Arc<Passes>| {
@@ -322,20 +366,37 @@ mod tests {
             };
             let work = Controller::for_stream(stream::pending(), store)
                 .reconcile_on(woken)
+                .with_config(Config::default().concurrency(CONCURRENCY))
                 .run(reconcile, retry, Arc::new(passes))
                 .for_each(|_| future::ready(()));
             let dog = Watchdog { lanes: vec![Arc::clone(&lane)], watches: Vec::new() };
             Self { lane, begun, controller: tokio::spawn(work), dog, _writer: writer }
         }
 
-        async fn begins(&mut self) {
+        async fn begins(&mut self) -> String {
             let begun = tokio::time::timeout(Duration::from_secs(60), self.begun.next()).await;
-            begun.expect("a pass begins").expect("the controller lives");
+            begun.expect("a pass begins").expect("the controller lives")
         }
 
         fn wake(&self) {
             self.lane.wake(&ObjectRef::new("jane").within("default"));
         }
+    }
+
+    /// Objects of the other namespace.
+    const OTHERS: usize = 2 * CONCURRENCY as usize;
+
+    #[tokio::test]
+    async fn passes_that_hang_in_one_namespace_leave_places_to_the_others() {
+        let mut stage = Stage::new(Passes::End);
+        for number in 0..OTHERS {
+            stage.lane.wake(&ObjectRef::new(&number.to_string()).within("slow"));
+        }
+        for _ in 0..OF_ONE_NAMESPACE {
+            assert_eq!(stage.begins().await, "slow");
+        }
+        stage.wake();
+        assert_eq!(stage.begins().await, "default");
     }
 
     fn later(bounds: f64) -> Instant {

@@ -93,7 +93,7 @@ pub struct MemorialStreamSpec {
     /// The n-th broadcast of this memorial; absent is 1. One that was Live and was ended cannot go live again; a
     /// higher one can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = MOST_SESSIONS))]
     pub session: Option<i64>,
 
     /// What a forgotten service may cost at most. Always apply.
@@ -216,7 +216,7 @@ pub struct Schedule {
 pub struct Limits {
     /// Minutes of Standby after which the service falls back to Idle; absent is 720.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 5, max = 1440))]
+    #[schemars(range(min = 5, max = MOST_STANDBY_MINUTES))]
     pub standby_minutes: Option<i64>,
     /// Minutes of Live after which the service ends; absent is 360. Mux itself stops at 720.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,11 +224,19 @@ pub struct Limits {
     pub live_minutes: Option<i64>,
 }
 
+/// The highest session that there can be.
+pub const MOST_SESSIONS: i64 = 1_000_000;
+/// The longest limit of Standby that can be set.
+pub const MOST_STANDBY_MINUTES: i64 = 1440;
+
+/// What names most things in Kubernetes: a DNS subdomain. Source: RFC 1123, 2.1.
+const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// A Secret in the same namespace.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SecretReference {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    /// Its name: a DNS subdomain, as of any Secret.
+    #[schemars(length(min = 1, max = 253), extend("pattern" = SUBDOMAIN))]
     pub name: String,
 }
 

@@ -4,6 +4,7 @@ use super::backoff::Failures;
 use super::heard::Heard;
 use super::in_flight::InFlight;
 use super::intents::Unsent;
+use super::outlived::LetGo;
 use super::plan::Timings;
 use super::sight::Looks;
 use super::slugs::Slugs;
@@ -42,6 +43,8 @@ pub struct Context {
     pub slugs: Slugs,
     /// What people said that no status says yet.
     pub heard: Heard,
+    /// What passes let go.
+    pub let_go: LetGo,
 }
 
 impl Context {

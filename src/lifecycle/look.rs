@@ -4,7 +4,7 @@ use super::at_rest::{is_at_rest, lacks_playback_id, mux_stream_is};
 use super::backoff::Backoffs;
 use super::plan::{Timings, may_be_visited, room_may_return, shortest_rest};
 use crate::api::MemorialStream;
-use crate::api::conditions::{ConditionType, is_true};
+use crate::api::conditions::{ConditionType, find, is_true};
 use crate::api::spec::{State, StreamDeletion, Via};
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::service::desired::{broadcast_under_way, via};
@@ -18,6 +18,8 @@ const RECORDING_CLOSES: SignedDuration = SignedDuration::from_secs(120);
 /// A stream that comes on air is not in the list yet. It is asked for by its id more rarely than the list is, which will
 /// tell it too.
 const COMES_ON_AIR: Duration = Duration::from_secs(9);
+/// A pod that is ready shows Program within seconds. What takes longer than this is looked at like anything else.
+const COMES_UP: SignedDuration = SignedDuration::from_secs(90);
 
 /// How the live stream is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +83,7 @@ pub fn look(
         Some((Some(_), _)) if under_way => on_air(is_reached(object, state), state, timings),
         Some((Some(_), _)) if busy => {
             let quiet = backoffs.is_empty() && !ended_just_now(status, now);
-            coming_up(object, state, pod_is_ready, held, quiet, timings)
+            coming_up(object, state, pod_is_ready, held, quiet, now, timings)
         }
         // Each time that it is come to, unless something else brought it here in between.
         Some((Some(_), _)) if rests => StreamLook::Spare(shortest_rest(timings)),
@@ -116,10 +118,11 @@ fn coming_up(
     pod_is_ready: bool,
     held: bool,
     quiet: bool,
+    now: Timestamp,
     timings: &Timings,
 ) -> StreamLook {
     // A sender must not be started on the word of an old answer. Without a pod that is ready none starts.
-    if state == State::Live && pod_is_ready && !held {
+    if state == State::Live && pod_is_ready && !held && program_may_run(object, now) {
         return StreamLook::Now;
     }
     match mux_stream_is(object, Reason::Enabled) && quiet {
@@ -127,6 +130,16 @@ fn coming_up(
         false if held => StreamLook::ById(timings.standby),
         false => StreamLook::ById(timings.steady),
     }
+}
+
+/// Program runs, or may be about to. A pod that is ready and shows none for long must not have Mux asked in each pass, before
+/// the looks of all others.
+fn program_may_run(object: &MemorialStream, now: Timestamp) -> bool {
+    let status = object.status.as_ref();
+    let compositor = status.and_then(|status| find(&status.conditions, ConditionType::CompositorReady));
+    compositor.is_none_or(|compositor| {
+        compositor.status == "True" || now.duration_since(compositor.last_transition_time.0) < COMES_UP
+    })
 }
 
 /// Mux deletes a stream whatever its state.
@@ -258,6 +271,22 @@ mod tests {
         assert_eq!(look(false, &Backoffs::new()), StreamLook::Spare(timings.standby));
         assert_eq!(look(true, &backoffs(60)), StreamLook::ById(timings.standby));
         assert_eq!(look(true, &backoffs(-1)), StreamLook::Now);
+    }
+
+    /// Whoever has a pod that is ready and never shows Program would have Mux asked in each pass, before all others' looks.
+    #[test]
+    fn a_pod_that_never_shows_program_is_no_reason_to_ask_mux_in_each_pass() {
+        let look = |truth: bool, seconds: i64| {
+            let mut live = object(State::Standby, Reason::Enabled);
+            let kind = ConditionType::CompositorReady;
+            let mut condition =
+                Statement::new(kind, truth, Reason::NotAnswering, "").into_condition(&[], Some(3), NOW);
+            condition.last_transition_time = ago(seconds).unwrap();
+            live.status.as_mut().unwrap().conditions.push(condition);
+            looked(&live, State::Live, true, &Backoffs::new()).stream
+        };
+        assert_eq!((look(false, 80), look(true, 900)), (StreamLook::Now, StreamLook::Now));
+        assert_ne!(look(false, 100), StreamLook::Now);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod intents;
 pub mod look;
 pub mod observe;
 pub mod observed;
+pub mod outlived;
 pub mod plan;
 mod reconcile;
 mod rotation;

@@ -3,6 +3,7 @@
 use super::context::{Context, Memory};
 use super::look::{StreamLook, look};
 use super::observed::{Observed, Seen};
+use super::plan::has_finalizer;
 use super::sight::Sight;
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
@@ -37,7 +38,7 @@ pub async fn observe(
     let status = object.status.clone().unwrap_or_default();
     let (pods, recorded_pod) = pods_and_recorded(world, object).await;
     let state = desired(object, now).state;
-    let pod_is_ready = pods.iter().any(|pod| pod.ready && !pod.deleting);
+    let pod_is_ready = pods.iter().any(|pod| pod.ready && !pod.deleting && !pod.stray);
     let backoffs = memory.failures.backoffs();
     let look = look(object, state, pod_is_ready, &backoffs, now, timings);
     // An object is not let go on the word of an old list.
@@ -46,8 +47,10 @@ pub async fn observe(
     let SignedIn { access, set_aside, credentials } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
     // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
-    let keeps_on =
-        object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty();
+    // Anybody may make a pod: one that no status records keeps nothing on.
+    let recorded = pods.iter().any(|pod| !pod.stray);
+    let keeps_on = object.metadata.deletion_timestamp.is_some()
+        || has_finalizer(object) && (something_runs(&status) || recorded);
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         compositor_image: context.pod_template.image.clone(),

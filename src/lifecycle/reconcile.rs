@@ -4,7 +4,7 @@ use super::apply::{self, Outcome};
 use super::context::Context;
 use super::copies::{keep_credentials, sweep_copies};
 use super::observe::observe;
-use super::plan::{self, Action, Event};
+use super::plan::{self, Action, Event, has_finalizer};
 use super::status;
 use crate::api::spec::State;
 use crate::api::status::{Held, Said, says_the_same};
@@ -32,6 +32,10 @@ pub async fn reconcile(
             "an object without a namespace or a UID was never stored".into(),
         ));
     };
+    if object.metadata.deletion_timestamp.is_some() && !has_finalizer(object) {
+        // Nothing of ours is left; others may hold it for as long as they like.
+        return Ok(controller::Action::await_change());
+    }
     let memory = context.memories.of(&identity, object);
     let now = context.world.clock.now();
     let words = context.heard.words(object);
@@ -106,6 +110,7 @@ pub async fn reconcile(
     let outcomes = pass.apply(&plan.actions).await;
     tell(context, &object, news.into_iter().chain(plan.events).collect());
     if outcomes.contains(&Outcome::Released) {
+        context.let_go.note(&identity.uid);
         context.memories.forget(&identity);
         if context.in_use.forget(&identity) {
             sweep_copies(context, Some(&identity)).await;
@@ -205,12 +210,16 @@ async fn told(context: &Context, object: &MemorialStream, held: &Held) -> Event 
     let words = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let manager = context.world.objects.last_manager(object).await;
     let manager = manager.map_or_else(String::new, |manager| format!(" by {manager}"));
+    // Where only the Program is held, Scheduled would take the service off air.
+    let how = match held.state {
+        Some(_) => "; set spec.state to Scheduled to give the word back to the schedule",
+        None => "",
+    };
     Event {
         warning: false,
         reason: "WordsHeld",
         message: format!(
-            "{words} vanished from the spec{manager} and is held: it goes on until a person says otherwise; set \
-             spec.state to Scheduled to give the word back to the schedule"
+            "{words} vanished from the spec{manager} and is held: it goes on until a person says otherwise{how}"
         ),
     }
 }

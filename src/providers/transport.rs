@@ -92,9 +92,11 @@ pub(super) fn failed(
             format!("the connection to {provider}{} broke off before the answer was complete", at(host)),
         ),
         Interruption::TooLong { host } => (
-            match repeat {
-                Repeat::Safe => ErrorClass::Credentials,
-                Repeat::Never => ErrorClass::InDoubt,
+            match (repeat, provider) {
+                (Repeat::Never, _) => ErrorClass::InDoubt,
+                // Its list of rooms holds what other products write into theirs.
+                (Repeat::Safe, Provider::LiveKit) => ErrorClass::Transient,
+                (Repeat::Safe, Provider::Mux) => ErrorClass::Credentials,
             },
             format!("the answer{} is longer than any of {provider}'s; check its URL and any proxy", at(host)),
         ),

@@ -1,6 +1,7 @@
 //! Which state is wanted now, and why: `state` beats `schedule`, a broadcast that was ended stays ended, and the
 //! limits beat both. Pure.
 
+use crate::api::spec::MOST_STANDBY_MINUTES;
 use crate::api::spec::{State, Via};
 use crate::api::status::EgressStatus;
 use crate::api::{MemorialStream, MemorialStreamSpec, MemorialStreamStatus};
@@ -262,7 +263,11 @@ pub fn how_to_go_on(limit: Limit) -> String {
             CAMERA_PAUSE.as_secs()
         ),
         Why::StandbyLimit => {
-            format!("the standby limit falls back to Idle at {at}; to go on, raise limits.standbyMinutes")
+            format!(
+                "the standby limit falls back to Idle at {at}; to go on, raise limits.standbyMinutes, which ends at {}, or \
+                 set spec.state to Idle and then to Standby",
+                MOST_STANDBY_MINUTES
+            )
         }
         _ => format!(
             "the live limit ends this service at {at}; to go on, raise limits.liveMinutes, which Mux bounds at 720"

@@ -14,6 +14,11 @@ use std::collections::BTreeMap;
 const STREAM_ID: &str = "stream-id";
 const STREAM_KEY: &str = "stream-key";
 
+/// Whether the Secret with the stream key is read for this key.
+pub fn is_key(name: &str) -> bool {
+    name == STREAM_ID || name == STREAM_KEY
+}
+
 /// The key of one Mux live stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptKey {

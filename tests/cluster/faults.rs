@@ -3,8 +3,8 @@
 use crate::support::other_environment::{ENVIRONMENT, OtherEnvironment};
 use crate::support::stage::PROVIDERS;
 use crate::support::{Stage, eventually, holds, is, message, spec};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ResourceQuota, Secret};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use memorialstream_lab::Fault;
 use memorialstream_operator::api::MemorialStreamStatus;
 use memorialstream_operator::api::conditions::ConditionType as Kind;
@@ -237,6 +237,44 @@ async fn mux_down_during_go_live_converges_when_it_is_back() {
         service.delete().await;
         service.is_gone().await;
     }
+}
+
+/// A quota that lets no pod in is told in the API server's words, though nothing of ours is wrong; once there is room, the pod
+/// comes by itself, and at once for who asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_told_and_tried_again_by_itself_and_at_once_when_asked() {
+    let stage = Stage::enter("quota").await;
+    let service = stage.service("counted");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({}))).await;
+    service.reaches(State::Idle).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let quota = json!({"metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}});
+    let quota: ResourceQuota = serde_json::from_value(quota).expect("a quota");
+    for asks in [false, true] {
+        quotas.create(&PostParams::default(), &quota).await.expect("create the quota");
+        eventually("the quota is in force", async || {
+            let status = quotas.get("no-pods").await.expect("read the quota").status;
+            holds(status.is_some_and(|status| status.hard.is_some()), || "it has no status".into())
+        })
+        .await;
+        service.ask(State::Standby).await;
+        let told = service.says(Kind::CompositorReady, "False", Some("KubernetesRefused")).await;
+        assert!(message(&told, Kind::CompositorReady).contains("exceeded quota: no-pods"), "{told:?}");
+        assert!(is(&told, Kind::Stalled, "False", None), "it is tried again: {told:?}");
+        assert!(
+            told.message.as_deref().is_some_and(|message| message.contains("exceeded quota")),
+            "{told:?}"
+        );
+        quotas.delete("no-pods", &DeleteParams::default()).await.expect("delete the quota");
+        if asks {
+            service.annotate("tributestream.com/reconcile-requested-at", Some("now")).await;
+        }
+        service.reaches(State::Standby).await;
+        service.ask(State::Idle).await;
+        service.reaches(State::Idle).await;
+    }
+    service.delete().await;
+    service.is_gone().await;
 }
 
 /// The pod answers only to its bearer token. Where somebody changed it, that is told; the lane that reached the pod before

@@ -123,6 +123,36 @@ async fn each_tool_takes_away_what_the_table_in_the_docs_says_and_nothing_else()
     }
 }
 
+/// A pipeline that runs `kubectl apply --server-side` under its own name, or under kubectl's, on what was applied client-side
+/// meanwhile: kubectl itself migrates that, and takes it away.
+#[tokio::test]
+async fn kubectl_apply_server_side_takes_away_what_the_table_in_the_docs_says() {
+    let _turn = Turn::beside().await;
+    let (client, lab) = (client().await, lab());
+    let kubectl = Kubectl::new(&lab);
+    for manager in ["pipeline", "kubectl"] {
+        for way in [Way::Patch, Way::PatchAsDirector, Way::Apply, Way::ServerSideApply] {
+            let taken = match way {
+                Way::Patch | Way::PatchAsDirector => false,
+                Way::Apply => true,
+                Way::ServerSideApply => manager == "kubectl",
+            };
+            let namespace = namespace(&client, "pipeline").await;
+            let director = Director { kubectl: &kubectl, namespace: &namespace };
+            let field_manager = format!("--field-manager={manager}");
+            let arguments = ["apply", "--server-side", "--force-conflicts", &field_manager, "--filename=-"];
+            director.kubectl(&arguments, Some(&in_git()));
+            director.say(way);
+            director.kubectl(&arguments, Some(&in_git()));
+            let spec = director.spec();
+            assert_eq!(spec["state"].is_null(), taken, "{manager}, {way:?}: {spec}");
+            assert_eq!(spec["program"]["sources"].is_null(), taken, "{manager}, {way:?}: {spec}");
+            assert_eq!(spec["cameras"], in_git()["spec"]["cameras"], "{manager}, {way:?}: {spec}");
+            delete_namespace(&namespace).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn flux_takes_nothing_from_an_object_that_git_marks_merge_however_often_it_syncs() {
     let _turn = Turn::beside().await;

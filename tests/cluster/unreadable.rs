@@ -1,12 +1,16 @@
-//! An object that the operator's types cannot read, as one that an older CRD took in, costs only itself.
+//! What the operator's types cannot read, and a status that an older CRD does not know: each costs only itself.
 
 use crate::support::stage::PROVIDERS;
-use crate::support::{Stage, client, eventually, holds, install_definition, manifest, resource, spec};
-use k8s_openapi::api::core::v1::Event;
+use crate::support::{
+    Stage, client, delete_namespace, eventually, holds, install_definition, manifest, namespace, resource,
+    spec,
+};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use memorialstream_operator::api::spec::{State, Via};
+use memorialstream_operator::service::pod::UID_LABEL;
 use serde_json::{Value, json};
 
 /// `session` is no number: no version of the operator ever wrote that, and none can read it.
@@ -47,6 +51,76 @@ async fn an_object_that_cannot_be_read_costs_only_itself() {
     api.patch("m-unreadable", &PatchParams::default(), &Patch::Merge(mended)).await.expect("mend it");
     let service = stage.service("m-unreadable");
     service.reaches(State::Idle).await;
+    service.delete().await;
+    service.is_gone().await;
+}
+
+/// A tenant's pod with our label, in which stands a time that no client of ours can read. The API server takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_cannot_be_read_costs_only_itself() {
+    let mut stage = Stage::alone("poisoned").await;
+    let tenant = namespace(&stage.client, "poisoner").await;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &tenant);
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "poisoned", "labels": {UID_LABEL: "x"}},
+        "spec": {"containers": [{"name": "x", "image": "nowhere.invalid/x"}], "nodeSelector": {"no": "node"}},
+    }))
+    .expect("a pod");
+    pods.create(&PostParams::default(), &pod).await.expect("create the pod");
+    let fields = json!({"f:metadata": {"f:labels": {format!("f:{UID_LABEL}"): {}}}});
+    let managed = json!({
+        "manager": "x", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "time": "9999-12-31T23:59:59Z", "fieldsV1": fields,
+    });
+    let patch = Patch::Merge(json!({"metadata": {"managedFields": [managed]}}));
+    let answer = pods.patch("poisoned", &PatchParams::default(), &patch).await;
+    assert!(matches!(answer, Err(kube::Error::SerdeError(_))), "it is taken, and cannot be read: {answer:?}");
+    stage.kill_operator();
+    stage.start_operator();
+    let service = stage.service("beside");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Standby"}))).await;
+    service.reaches(State::Standby).await;
+    service.take(Some("lectern")).await;
+    let generation = service.get().await.metadata.generation;
+    service
+        .until("the TAKE is at the compositor", |status| {
+            status.program.as_ref().is_some_and(|program| program.observed_generation == generation)
+        })
+        .await;
+    service.delete().await;
+    service.is_gone().await;
+    delete_namespace(&tenant).await;
+}
+
+/// The operator was upgraded, and the CRD was not: it lacks a field of status. What is to end ends; that is told once the
+/// CRD is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_of_before_holds_up_no_end() {
+    let stage = Stage::alone("definition").await;
+    let service = stage.service("ending");
+    service.apply(spec(Via::Compositor, &["lectern"], json!({"state": "Live"}))).await;
+    service.reaches(State::Live).await;
+    let uid = service.get().await.metadata.uid.expect("a uid");
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/said";
+    let patch = serde_json::from_value(json!([{"op": "remove", "path": field}])).expect("a patch");
+    definitions
+        .patch("memorialstreams.tributestream.com", &PatchParams::default(), &Patch::Json::<()>(patch))
+        .await
+        .expect("take a field away");
+    service.ask(State::Ended).await;
+    eventually("nothing reaches Mux, and no pod is left", async || {
+        let stream = stage.streams_of_uid(&uid).await.remove(0);
+        let pods = stage.pods(&uid).await.len();
+        holds((stream.encoders, stream.status.as_str(), pods) == (0, "disabled", 0), || {
+            format!("{} encoders, {}, {pods} pods", stream.encoders, stream.status)
+        })
+    })
+    .await;
+    let log = stage.operator_log();
+    assert!(log.contains("field not declared in schema"), "the API server refused no status:\n{log}");
+    install_definition(&stage.client).await;
+    service.reaches(State::Ended).await;
     service.delete().await;
     service.is_gone().await;
 }

@@ -25,6 +25,8 @@ pub const LIST_LAG: u32 = 30;
 pub const DUPLICATE: u64 = 30_000;
 /// For this long two senders may overlap.
 pub const TWO_SENDERS: u64 = 1_000;
+/// For this long a sender may outlive an object whose finalizers somebody took away.
+pub const OUTLIVES: u64 = 30_000;
 /// For this long two pods of one object may run.
 pub const TWO_PODS: u64 = 1_000;
 /// After a limit or an end for this long the session may not be marked as ended.

@@ -111,6 +111,8 @@ pub struct Watch {
     pub clock_jumped_at: Option<u64>,
     /// When somebody changed a Secret last.
     pub secret_changed_at: Option<u64>,
+    /// UIDs of objects whose finalizers somebody took away.
+    pub stripped: BTreeSet<String>,
     /// UIDs whose stream somebody took the playback ids from.
     pub unwatchable: BTreeSet<String>,
 }
@@ -259,7 +261,8 @@ impl Land {
         }
         let gone = self.cluster.object(uid).is_none() && self.director.said[uid].deleted;
         let words = "the object is gone and a sender of its runs";
-        self.lasts(Invariant::Left, &key.1, gone && senders > 0, bounds::TWO_SENDERS, words);
+        let bound = if self.watch.stripped.contains(uid) { bounds::OUTLIVES } else { bounds::TWO_SENDERS };
+        self.lasts(Invariant::Left, &key.1, gone && senders > 0, bound, words);
         // A start in doubt is given up by the wall clock: where that jumped ahead, it may come about beside the next one.
         let jumped = self.watch.clock_jumped_at.is_some_and(|at| self.now < at + 300_000);
         let overlap = if jumped { bounds::DUPLICATE } else { bounds::TWO_SENDERS };
@@ -373,7 +376,7 @@ impl Land {
             self.watch.milestones.entry((uid.to_owned(), "seen")).or_insert(now);
         }
         let lies = kubernetes && on_air.as_deref() == Some("True") && !sees;
-        let words = format!("OnAir is True and mourners see {sight:?}");
+        let words = if lies { format!("OnAir is True and mourners see {sight:?}") } else { String::new() };
         let answered =
             [Party::Mux, Party::LiveKit, Party::Viewer, Party::Pod].into_iter().all(|one| self.is_fair(one));
         let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED };
@@ -414,8 +417,8 @@ impl Land {
         let said = &self.director.said[uid];
         let Some(object) = self.cluster.objects.get(&said.key) else { return false };
         // Another took it while this one could not be read.
-        let status = object.status.clone().unwrap_or_default();
-        let stalled = find(&status.conditions, ConditionType::Stalled);
+        let status = object.status.as_ref();
+        let stalled = status.and_then(|status| find(&status.conditions, ConditionType::Stalled));
         if stalled.is_some_and(|one| one.status == "True" && one.reason == Reason::SlugTaken.as_str()) {
             return false;
         }
@@ -439,7 +442,8 @@ impl Land {
             .any(|one| one.uid == uid && (one.frozen_since.is_some() || one.hung_until > self.now));
         let test = object.spec.mux.as_ref().and_then(|mux| mux.test).unwrap_or(false);
         // While a start may still come about, nothing else is started.
-        let starting = status.egress.is_some_and(|egress| egress.starting.is_some())
+        let egress = status.and_then(|status| status.egress.as_ref());
+        let starting = egress.is_some_and(|egress| egress.starting.is_some())
             && server.is_some_and(|server| server.slow_until >= self.now);
         let works = worker || via == Via::Compositor && !starting;
         let watchable = !self.watch.unwatchable.contains(uid);

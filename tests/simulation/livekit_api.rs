@@ -102,7 +102,7 @@ impl Project {
             let (class, message) = match broken {
                 Broken::Failed(Fault::Empty) => return Ok(T::unset()),
                 Broken::Failed(Fault::Endless) => {
-                    let class = if starts { ErrorClass::InDoubt } else { ErrorClass::Credentials };
+                    let class = if starts { ErrorClass::InDoubt } else { ErrorClass::Transient };
                     (class, "the answer is longer than any of LiveKit's; check its URL and any proxy")
                 }
                 Broken::Failed(Fault::Lost) => (ErrorClass::Transient, "LiveKit cannot be reached"),

@@ -37,6 +37,7 @@ mod environment;
 mod faults;
 #[cfg(test)]
 mod happy;
+mod hostile;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]

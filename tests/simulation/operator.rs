@@ -17,6 +17,7 @@ use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::lifecycle;
 use memorialstream_operator::lifecycle::context::Memories;
 use memorialstream_operator::lifecycle::heard::Heard;
+use memorialstream_operator::lifecycle::outlived::{LetGo, keep_ending};
 use memorialstream_operator::lifecycle::plan::Timings;
 use memorialstream_operator::lifecycle::slugs::Slugs;
 use memorialstream_operator::program;
@@ -85,6 +86,7 @@ impl Operator {
         };
         let in_use = CredentialsInUse::new(default_secret.clone());
         let (wake, woken) = mpsc::unbounded();
+        let (gone, outlived) = mpsc::unbounded();
         let heard = Heard::default();
         let context = Arc::new(lifecycle::Context {
             world: world.clone(),
@@ -97,6 +99,7 @@ impl Operator {
             memories: Memories::default(),
             slugs: Slugs::default(),
             heard: heard.clone(),
+            let_go: LetGo::default(),
         });
         let life_cycle = Lane::LifeCycle(Arc::clone(&context));
         let fast = Lane::Program(Arc::new(program::Context {
@@ -111,13 +114,17 @@ impl Operator {
         let news = Arc::new(Notify::new());
         universe.land().cluster.watchers.push(Arc::clone(&news));
         let tasks = vec![
-            tokio::spawn(watch(process.clone(), heard, news, woken, to_life_cycle, to_fast)),
+            tokio::spawn(watch(process.clone(), heard, news, woken, gone, to_life_cycle, to_fast)),
             tokio::spawn(run(process.clone(), life_cycle, for_life_cycle)),
             tokio::spawn(run(process.clone(), fast, for_fast)),
             tokio::spawn(async move {
                 // As in `run`, once the caches are filled.
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                tokio::join!(lifecycle::keep_sweeping(&context), lifecycle::wake_on_rotation(&context));
+                tokio::join!(
+                    lifecycle::keep_sweeping(&context),
+                    lifecycle::wake_on_rotation(&context),
+                    keep_ending(&context, outlived)
+                );
             }),
         ];
         Self { process, life_cycle: waking, tasks }
@@ -142,11 +149,13 @@ async fn watch(
     heard: Heard,
     news: Arc<Notify>,
     mut woken: mpsc::UnboundedReceiver<ObjectRef<MemorialStream>>,
+    gone: mpsc::UnboundedSender<Arc<MemorialStream>>,
     life_cycle: channel::UnboundedSender<Key>,
     fast: channel::UnboundedSender<Key>,
 ) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut seen: BTreeMap<Key, (Option<String>, u64)> = BTreeMap::new();
+    let mut last: BTreeMap<Key, Arc<MemorialStream>> = BTreeMap::new();
     // Who is told when a pod is gone: as in `run`.
     let mut owners: BTreeMap<Key, Option<String>> = BTreeMap::new();
     let first: Vec<Change> = {
@@ -168,12 +177,18 @@ async fn watch(
             match change {
                 Change::Object(key, Some(object)) => {
                     heard.listen(&object);
+                    last.insert(key.clone(), Arc::clone(&object));
                     let asked = (object.metadata.uid.clone(), asked(&object));
                     if seen.insert(key.clone(), asked.clone()) != Some(asked) {
                         drop((life_cycle.send(key.clone()), fast.send(key)));
                     }
                 }
-                Change::Object(key, None) => drop(seen.remove(&key)),
+                Change::Object(key, None) => {
+                    seen.remove(&key);
+                    if let Some(before) = last.remove(&key) {
+                        drop(gone.unbounded_send(before));
+                    }
+                }
                 Change::Pod(key, pod) => {
                     let uid = match pod {
                         Some(pod) => {

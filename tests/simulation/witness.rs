@@ -75,7 +75,7 @@ impl Land {
         let abandoned = self.cluster.object(&uid).is_some_and(|object| {
             object.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ABANDON))
         });
-        if !abandoned {
+        if !abandoned && !self.watch.stripped.contains(&uid) {
             self.violated(Invariant::Left, &uid, "what nobody gave up is abandoned");
         }
         let text = format!("{record:?}");

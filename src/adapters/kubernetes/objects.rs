@@ -132,6 +132,15 @@ impl Objects for KubernetesObjects {
         self.copies().values().cloned().collect()
     }
 
+    async fn exists(&self, object: &MemorialStream) -> Result<bool, KubernetesError> {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        match bounded(self.api(object).get_metadata(name)).await {
+            Ok(found) => Ok(found.metadata.uid == object.metadata.uid),
+            Err(KubernetesError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn superseded(&self, object: &MemorialStream) {
         superseded(&self.cache, self.changes.clone(), object).await;
     }

@@ -1,9 +1,10 @@
 //! Pods.
 
+use super::stored_pod::StoredPod;
 use super::{bounded, gone_is_done};
 use crate::api::MemorialStream;
 use crate::api::names::OPERATOR_MANAGER;
-use crate::service::pod::UID_LABEL;
+use crate::service::pod::{GRACE_SECONDS, UID_LABEL};
 use crate::world::{KubernetesError, Pods};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
@@ -36,8 +37,15 @@ impl Pods for KubernetesPods {
     }
 
     async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, KubernetesError> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        bounded(api.get_opt(name)).await
+        let api: Api<StoredPod> = Api::namespaced(self.client.clone(), namespace);
+        let Some(pod) = bounded(api.get_opt(name)).await? else { return Ok(None) };
+        let read = pod.read().map_err(|unreadable| {
+            KubernetesError::Unavailable(format!(
+                "pod {namespace}/{name} cannot be read: {}",
+                unreadable.reason
+            ))
+        });
+        read.map(Some)
     }
 
     async fn create_pod(&self, pod: Pod) -> Result<(), KubernetesError> {
@@ -49,8 +57,9 @@ impl Pods for KubernetesPods {
             // A create whose answer was lost; or somebody else's pod.
             Err(KubernetesError::Conflict) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                let existing = bounded(api.get(&name)).await?;
-                if existing.metadata.owner_references == pod.metadata.owner_references {
+                let existing = self.pod(&namespace, &name).await?;
+                let owner = |pod: &Pod| Some(pod.metadata.owner_references.as_ref()?.first()?.uid.clone());
+                if existing.is_some_and(|existing| owner(&existing) == owner(&pod)) {
                     return Ok(());
                 }
                 Err(KubernetesError::Refused(format!("pod {namespace}/{name} exists and is not ours")))
@@ -61,6 +70,8 @@ impl Pods for KubernetesPods {
 
     async fn delete_pod(&self, namespace: &str, name: &str) -> Result<(), KubernetesError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        gone_is_done(bounded(api.delete(name, &DeleteParams::default())).await)
+        // Whoever made it may have given it years.
+        let parameters = DeleteParams::default().grace_period(u32::try_from(GRACE_SECONDS).unwrap_or(10));
+        gone_is_done(bounded(api.delete(name, &parameters)).await)
     }
 }

@@ -3,13 +3,15 @@
 use super::{bounded, gone_is_done};
 use crate::api::names::{MANAGED_BY_LABEL, OPERATOR_MANAGER};
 use crate::providers::Secret;
-use crate::service::pod::boots_earlier;
+use crate::service::pod::{boots_earlier, is_boot_key};
+use crate::service::{credentials, stream_key};
 use crate::world::{KubernetesError, SecretData, Secrets};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use memorialstream_compositor_protocol::BOOT_FILE;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,9 +20,18 @@ use tokio::time::Instant;
 /// How long a Secret that was read is taken for granted.
 const FRESHNESS: Duration = Duration::from_secs(15);
 
-/// What is longer is nothing that we read, and a tenant's Secrets may hold a megabyte each. The longest of ours is a boot
-/// document: some 10 KB with nine cameras.
-const LONGEST_VALUE: usize = 64 * 1024;
+/// A tenant's Secrets may hold a megabyte each: kept is what is read, and no more of that than it can be. The longest of ours
+/// is a boot document: some 10 KB with nine cameras.
+fn longest(key: &str) -> usize {
+    match key {
+        BOOT_FILE => 64 * 1024,
+        key if credentials::is_key(key) || stream_key::is_key(key) || is_boot_key(key) => 4 * 1024,
+        _ => 0,
+    }
+}
+
+/// Stands for what is too long, or no text: it is there, and of no use.
+const UNUSABLE: &str = "\0";
 
 /// What was read and when, by namespace and name.
 type Cache = HashMap<(String, String), (Instant, SecretData)>;
@@ -57,10 +68,14 @@ impl KubernetesSecrets {
 
     /// What stands in a Secret that the API server told of just now.
     fn remember(&self, key: (String, String), secret: KubernetesSecret) -> SecretData {
-        let text = |bytes: Vec<u8>| Secret::new(String::from_utf8_lossy(&bytes).into_owned());
+        let text = |key: &str, bytes: Vec<u8>| {
+            let bytes = Some(bytes).filter(|bytes| bytes.len() <= longest(key));
+            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            Secret::new(text.unwrap_or_else(|| UNUSABLE.to_owned()))
+        };
         let data = secret.data.unwrap_or_default().into_iter();
-        let read = data.filter(|(_, value)| value.0.len() <= LONGEST_VALUE);
-        let data: SecretData = read.map(|(key, value)| (key, text(value.0))).collect();
+        let read = data.filter(|(key, _)| longest(key) > 0);
+        let data: SecretData = read.map(|(key, value)| (key.clone(), text(&key, value.0))).collect();
         let now = Instant::now();
         let mut cache = self.cache();
         // Nobody asks again for those of services that are gone, and they hold tokens and keys.
@@ -261,10 +276,16 @@ mod tests {
         let secrets = KubernetesSecrets::new(Client::try_from(nowhere).unwrap(), None);
         let mut secret = ours("uid-1");
         let bytes = |length| k8s_openapi::ByteString(vec![0xff; length]);
-        secret.data =
-            Some([("short".into(), bytes(64 * 1024)), ("long".into(), bytes(64 * 1024 + 1))].into());
+        let all = [
+            ("another", bytes(1)),
+            ("LIVEKIT_URL", bytes(1)),
+            ("MUX_BASE_URL", k8s_openapi::ByteString(vec![b'x'; 4 * 1024 + 1])),
+            (BOOT_FILE, k8s_openapi::ByteString(vec![b'x'; 64 * 1024])),
+        ];
+        secret.data = Some(all.map(|(key, value)| (key.to_owned(), value)).into());
         let read = secrets.remember(("family".into(), "own".into()), secret);
-        assert_eq!(read.keys().collect::<Vec<_>>(), ["short"]);
+        let read: Vec<_> = read.iter().map(|(key, value)| (key.as_str(), value.reveal().len())).collect();
+        assert_eq!(read, [("LIVEKIT_URL", 1), ("MUX_BASE_URL", 1), (BOOT_FILE, 64 * 1024)]);
     }
 
     #[test]

@@ -54,10 +54,13 @@ impl Unreadable {
 
     /// What a person can do about it.
     pub fn message(&self) -> String {
+        // What people change without saying so is never status.
+        let how =
+            if self.reason.starts_with("status") { ", with kubectl's --subresource=status" } else { "" };
         format!(
             "the operator cannot read this object: {}. Nothing is done for it until that is mended, and what runs for it \
-             goes on: correct the field (where that is refused, set it to null first), or run the version of the operator \
-             that wrote it",
+             goes on: correct the field{how} (where that is refused, set it to null first), or run the version of the \
+             operator that wrote it",
             self.reason
         )
     }

@@ -434,10 +434,11 @@ async fn an_old_list_does_not_bring_back_what_was_deleted() {
     let credentials = token("a");
     let listed = || mux.marked_streams(&credentials, MARKER, HOUR);
     assert_eq!(listed().await.unwrap(), ["s0", "s1"]);
+    let asked = small.requests("GET /video/v1/live-streams");
     mux.delete_stream(&credentials, "s0").await.unwrap();
     assert_eq!(listed().await.unwrap(), ["s0", "s1"], "as it was when it was asked for");
     assert!(mux.stream(&credentials, "s0", HOUR).await.unwrap().is_none());
-    assert_eq!(small.requests("GET /video/v1/live-streams"), 1, "nothing was asked anew for it");
+    assert_eq!(small.requests("GET /video/v1/live-streams"), asked, "nothing was asked anew for it");
 }
 
 #[tokio::test(start_paused = true)]

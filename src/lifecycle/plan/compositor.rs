@@ -68,7 +68,7 @@ impl Pass<'_> {
             && self.observed.recorded_pod == RecordedPod::Absent;
         if !again {
             let highest = self.observed.pods.iter().map(|pod| pod.incarnation).max().unwrap_or(0);
-            compositor.incarnation = compositor.incarnation.max(highest) + 1;
+            compositor.incarnation = compositor.incarnation.max(highest).saturating_add(1);
             compositor.pod_name = Some(pod::pod_name(&self.identity.name, compositor.incarnation));
             compositor.made = false;
             compositor.restarts = 0;

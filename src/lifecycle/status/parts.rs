@@ -52,6 +52,10 @@ impl View<'_> {
         errors.into_iter().flatten().find(|error| error.class == ErrorClass::Credentials)
     }
 
+    fn namespace(&self) -> &str {
+        self.object.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn stream(&self) -> Statement {
         let kind = Kind::MuxStreamReady;
         let mux = self.status.mux.clone().unwrap_or_default();
@@ -176,7 +180,7 @@ impl View<'_> {
         if !self.runs() {
             return hanging.map_or_else(
                 || Statement::not_requested(kind),
-                |pod| no(Reason::PodHanging, pod_hangs(pod)),
+                |pod| no(Reason::PodHanging, pod_hangs(self.namespace(), pod)),
             );
         }
         if let Some(backoff) = self.backoff(kind, Part::Pod) {
@@ -201,7 +205,10 @@ impl View<'_> {
             Some(Err(CompositorError::Unauthorized)) => {
                 let name = &pod.name;
                 let error = CompositorError::Unauthorized;
-                let advice = format!("{error}; for another pod, within seconds: kubectl delete pod {name}");
+                let namespace = self.namespace();
+                let advice = format!(
+                    "{error}; for another pod, within seconds: kubectl -n {namespace} delete pod {name}"
+                );
                 no(Reason::Unauthorized, advice)
             }
             Some(Err(error)) if pod.ready => no(Reason::NotAnswering, format!("pod {}: {error}", pod.name)),
@@ -240,11 +247,12 @@ fn identity_taken(pod: &PodSeen) -> String {
 }
 
 /// What a person can do about a pod that is not confirmed to be gone.
-fn pod_hangs(pod: &PodSeen) -> String {
+fn pod_hangs(namespace: &str, pod: &PodSeen) -> String {
     let node = pod.node.as_deref().unwrap_or("no node");
     format!(
         "compositor pod {} on {node} was deleted and does not end: the kubelet there does not answer; the service goes on \
-         without it. If that node is gone for good, delete it, or the pod: kubectl delete pod {} --force",
+         without it. If that node is gone for good, delete it, or the pod: kubectl -n {namespace} delete pod {} \
+         --force",
         pod.name, pod.name
     )
 }

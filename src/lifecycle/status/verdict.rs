@@ -3,6 +3,7 @@
 use super::{Kind, View, worst};
 use crate::api::Reason;
 use crate::api::conditions::{Statement, Truth};
+use crate::api::spec::MOST_SESSIONS;
 use crate::api::spec::State;
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::plan::{latency_mode, paused};
@@ -21,7 +22,7 @@ impl View<'_> {
             return no(Reason::SlugTaken, slug_taken(holder));
         }
         if self.status.ended_session.is_some_and(|ended| ended >= session(&self.object.spec)) {
-            return no(Reason::SessionEnded, session_ended(session(&self.object.spec)));
+            return no(Reason::SessionEnded, self.session_ended(session(&self.object.spec)));
         }
         if let Some(statement) =
             holds(Kind::CredentialsValid).filter(|statement| statement.truth != Truth::True)
@@ -106,9 +107,9 @@ impl View<'_> {
     fn where_it_rests(&self) -> (Reason, String) {
         let session = session(&self.object.spec);
         match (self.plan.desired.state, self.plan.desired.why) {
-            (_, Why::SessionEnded) => (Reason::SessionEnded, session_ended(session)),
-            (_, Why::LiveLimit) => (Reason::LiveLimit, session_ended(session)),
-            (State::Ended, Why::EndAt) => (Reason::EndAt, session_ended(session)),
+            (_, Why::SessionEnded) => (Reason::SessionEnded, self.session_ended(session)),
+            (_, Why::LiveLimit) => (Reason::LiveLimit, self.session_ended(session)),
+            (State::Ended, Why::EndAt) => (Reason::EndAt, self.session_ended(session)),
             (_, Why::StandbyLimit | Why::EndAt) => (
                 Reason::StandbyLimit,
                 "Standby lasted as long as limits.standbyMinutes or schedule.endAt allows; change spec.state, \
@@ -171,14 +172,21 @@ impl View<'_> {
             State::Live => holds(Kind::OnAir),
         }
     }
+
+    fn session_ended(&self, session: i64) -> String {
+        // A state that a tool took away is held for its session alone.
+        let held = self.status.held.as_ref().is_some_and(|held| held.state.is_some());
+        let state = if held { " and spec.state to Live" } else { "" };
+        let again = match session.checked_add(1).filter(|next| *next <= MOST_SESSIONS) {
+            Some(next) => format!("set spec.session to {next}{state} to go live again"),
+            None => "it was the last that there can be; to go live again, make another MemorialStream".into(),
+        };
+        format!("session {session} was Live and has ended; {again}")
+    }
 }
 
 fn slug_taken(holder: &str) -> String {
     format!(
         "the slug belongs to MemorialStream {holder}, which had it first; delete this one and choose another slug"
     )
-}
-
-fn session_ended(session: i64) -> String {
-    format!("session {session} was Live and has ended; set spec.session to {} to go live again", session + 1)
 }

@@ -43,7 +43,7 @@ fn not_livekit(operation: &'static str, repeat: Repeat, status: u16) -> Provider
         (_, Repeat::Never) => ErrorClass::InDoubt,
     };
     let message = "the answer is not LiveKit's API's: the API key or secret is wrong, or something else answers at its \
-                   URL, such as a proxy; check LiveKit's URL, key and secret";
+                   URL, such as a proxy; check LiveKit's URL, key and secret, and that the operator's clock is not a minute ahead";
     new(class, message.into())
 }
 

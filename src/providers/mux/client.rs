@@ -29,6 +29,15 @@ const MOST_PAGES: u32 = 1_000;
 /// Bytes of a whole list.
 const LONGEST_LIST: usize = 64 * 1024 * 1024;
 
+/// Which page is the last. Mux promises no full pages, and its own SDK reads on until one is empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastPage {
+    /// One that is empty: whoever concludes that something is not there has read all there is.
+    Empty,
+    /// One that is not full, for one request less where it is asked all the time.
+    Short,
+}
+
 /// What stands in a list. An environment holds other products' things too, and what is new to us there must not hide ours.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -137,16 +146,15 @@ impl MuxClient {
 
     /// Every live stream of the environment, whoever made it, as far as a search by marker needs it.
     pub async fn live_streams(&self) -> Result<Vec<ListedStream>> {
-        self.pages("live_streams", &LIVE_STREAMS, &[], |stream: &ListedStream| stream.id.clone()).await
+        let id = |stream: &ListedStream| stream.id.clone();
+        self.pages("live_streams", &LIVE_STREAMS, &[], id, LastPage::Empty).await
     }
 
     /// Every live stream in this state.
     pub async fn live_streams_with_status(&self, status: &LiveStreamStatus) -> Result<Vec<LiveStream>> {
         let filter = [("status", status.as_str())];
-        self.pages("live_streams_with_status", &LIVE_STREAMS, &filter, |stream: &LiveStream| {
-            stream.id.clone()
-        })
-        .await
+        let id = |stream: &LiveStream| stream.id.clone();
+        self.pages("live_streams_with_status", &LIVE_STREAMS, &filter, id, LastPage::Short).await
     }
 
     /// Changes settings, and returns the stream as it is then.
@@ -193,7 +201,8 @@ impl MuxClient {
     /// The recordings of a live stream.
     pub async fn assets_of_live_stream(&self, id: &str) -> Result<Vec<Asset>> {
         let filter = [("live_stream_id", id)];
-        self.pages("assets_of_live_stream", &ASSETS, &filter, |asset: &Asset| asset.id.clone()).await
+        let id = |asset: &Asset| asset.id.clone();
+        self.pages("assets_of_live_stream", &ASSETS, &filter, id, LastPage::Short).await
     }
 
     /// Deletes a recording. One that is gone already is success.
@@ -236,14 +245,15 @@ impl MuxClient {
         self.http.send(&request).await
     }
 
-    /// All pages, until one is not full or brings nothing new: requests are few. Pages shift when things come and go
-    /// in between: what is seen twice counts once.
+    /// All pages, until one is the last or brings nothing new. Pages shift when things come and go in between: what is seen
+    /// twice counts once.
     async fn pages<T: DeserializeOwned>(
         &self,
         operation: &'static str,
         path: &[&str],
         filter: &[(&str, &str)],
         id: fn(&T) -> String,
+        last: LastPage,
     ) -> Result<Vec<T>> {
         let mut seen = HashSet::new();
         let mut all = Vec::new();
@@ -266,7 +276,7 @@ impl MuxClient {
                     Item::Readable(_) | Item::Unreadable(_) => {}
                 }
             }
-            if full && seen.len() > before {
+            if (full || last == LastPage::Empty) && seen.len() > before {
                 continue;
             }
             if unreadable > 0 && all.is_empty() {

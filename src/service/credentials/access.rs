@@ -180,7 +180,9 @@ fn reason(error: &CredentialsError) -> Reason {
     match error {
         CredentialsError::SecretNotFound(_) => Reason::SecretNotFound,
         CredentialsError::EndpointNotAllowed { .. } => Reason::EndpointNotAllowed,
-        CredentialsError::KeyMissing { .. } => Reason::SecretKeyMissing,
+        CredentialsError::KeyMissing { .. } | CredentialsError::KeyUnusable { .. } => {
+            Reason::SecretKeyMissing
+        }
         CredentialsError::Kubernetes(KubernetesError::Forbidden(_)) => Reason::Forbidden,
         CredentialsError::Kubernetes(_) => Reason::SecretNotRead,
     }

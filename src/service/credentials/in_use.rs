@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The namespace whose MemorialStreams a copy is for.
-const NAMESPACE: &str = "NAMESPACE";
+pub(super) const NAMESPACE: &str = "NAMESPACE";
 
 /// The credentials that worked last, and their copies. Objects of one namespace with the same Mux environment and LiveKit
 /// share one copy.

@@ -20,6 +20,19 @@ const MUX_BASE_URL: &str = "https://api.mux.com";
 const MUX_RTMP_URL: &str = "rtmps://global-live.mux.com:443/app";
 const MUX_PLAYBACK_BASE_URL: &str = "https://stream.mux.com";
 
+/// What must stand in the Secret.
+const REQUIRED: [&str; 5] =
+    ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MUX_TOKEN_ID", "MUX_TOKEN_SECRET"];
+/// What may.
+const OPTIONAL: [&str; 3] = ["MUX_BASE_URL", "MUX_RTMP_URL", "MUX_PLAYBACK_BASE_URL"];
+/// In characters: an address, a key or a secret of either provider is shorter. They are kept, and told in status.
+const LONGEST: usize = 1_024;
+
+/// Whether a Secret with credentials, or a copy of one, is read for this key.
+pub fn is_key(name: &str) -> bool {
+    REQUIRED.contains(&name) || OPTIONAL.contains(&name) || name == in_use::NAMESPACE
+}
+
 /// Credentials and addresses of both providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -55,6 +68,14 @@ pub enum CredentialsError {
     /// A key is missing or empty.
     #[error("Secret {secret} has no {keys}; add what is missing")]
     KeyMissing {
+        /// `namespace/name`.
+        secret: String,
+        /// The keys, with commas.
+        keys: String,
+    },
+    /// What no provider ever gave out.
+    #[error("Secret {secret}: {keys} is longer than 1,024 characters, or not plain ASCII text; correct it")]
+    KeyUnusable {
         /// `namespace/name`.
         secret: String,
         /// The keys, with commas.
@@ -130,12 +151,16 @@ fn parse(place: &str, data: &SecretData) -> Result<Credentials, CredentialsError
     let value = |key: &str| {
         data.get(key).map(|value| value.reveal().trim().to_owned()).filter(|value| !value.is_empty())
     };
-    let required =
-        ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "MUX_TOKEN_ID", "MUX_TOKEN_SECRET"];
+    let is_usable = |text: String| text.len() <= LONGEST && text.chars().all(|char| char.is_ascii_graphic());
+    let unusable: Vec<&str> =
+        REQUIRED.into_iter().chain(OPTIONAL).filter(|key| !value(key).is_none_or(is_usable)).collect();
+    if !unusable.is_empty() {
+        return Err(CredentialsError::KeyUnusable { secret: place.to_owned(), keys: unusable.join(", ") });
+    }
     let [Some(livekit_url), Some(api_key), Some(api_secret), Some(token_id), Some(token_secret)] =
-        required.map(value)
+        REQUIRED.map(value)
     else {
-        let missing: Vec<&str> = required.into_iter().filter(|key| value(key).is_none()).collect();
+        let missing: Vec<&str> = REQUIRED.into_iter().filter(|key| value(key).is_none()).collect();
         return Err(CredentialsError::KeyMissing { secret: place.to_owned(), keys: missing.join(", ") });
     };
     let or = |key: &str, default: &str| value(key).unwrap_or_else(|| default.to_owned());
@@ -183,6 +208,25 @@ mod tests {
             error.to_string(),
             "Secret ns/providers has no LIVEKIT_API_KEY, LIVEKIT_API_SECRET, MUX_TOKEN_ID, MUX_TOKEN_SECRET; add what is missing"
         );
+    }
+
+    /// What is kept of a tenant's Secret, and told in status, has a bound.
+    #[test]
+    fn what_no_provider_gives_out_is_refused_by_its_key() {
+        let whole = |key: &str, value: &str| {
+            let mut all: SecretData =
+                REQUIRED.into_iter().map(|key| (key.to_owned(), Secret::new("x"))).collect();
+            all.insert(key.to_owned(), Secret::new(value));
+            parse("ns/providers", &all).map_err(|error| error.to_string())
+        };
+        assert!(whole("MUX_BASE_URL", &"x".repeat(LONGEST)).is_ok());
+        for (key, value) in [("MUX_BASE_URL", "x".repeat(LONGEST + 1)), ("LIVEKIT_API_KEY", "ü".into())] {
+            let told = whole(key, &value).unwrap_err();
+            let words = format!(
+                "Secret ns/providers: {key} is longer than 1,024 characters, or not plain ASCII text; correct it"
+            );
+            assert_eq!(told, words);
+        }
     }
 
     #[test]

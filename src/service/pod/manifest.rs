@@ -22,9 +22,21 @@ pub const UID_LABEL: &str = "tributestream.com/memorialstream-uid";
 pub const INCARNATION_LABEL: &str = "tributestream.com/incarnation";
 /// Annotation with the settings that a pod was made with.
 pub const SETTINGS_ANNOTATION: &str = "tributestream.com/settings";
+/// Annotation with the image that a pod was made with: admission may put another in its place, such as a mirror's.
+pub const IMAGE_ANNOTATION: &str = "tributestream.com/image";
+/// The name of the compositor's container: admission may put others beside it.
+pub const CONTAINER: &str = "compositor";
+
+/// What a pod has to end by itself once it is deleted, in seconds.
+pub const GRACE_SECONDS: i64 = 10;
 
 /// The key of the boot Secret that says for which incarnation it was written.
 pub(super) const INCARNATION_KEY: &str = "incarnation";
+
+/// Whether the boot Secret is read for this key.
+pub fn is_boot_key(name: &str) -> bool {
+    [protocol::BOOT_FILE, protocol::BEARER_TOKEN_FILE, INCARNATION_KEY].contains(&name)
+}
 
 /// What the operator's installation decides about compositor pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +119,10 @@ pub fn pod(object: &MemorialStream, name: &str, incarnation: i64, template: &Pod
     let settings = object.spec.compositor.clone().unwrap_or_default();
     let mut metadata = object_metadata(object, name.to_owned());
     metadata.labels.get_or_insert_default().insert(INCARNATION_LABEL.to_owned(), incarnation.to_string());
-    metadata.annotations =
-        Some(BTreeMap::from([(SETTINGS_ANNOTATION.to_owned(), settings_fingerprint(&object.spec))]));
+    metadata.annotations = Some(BTreeMap::from([
+        (SETTINGS_ANNOTATION.to_owned(), settings_fingerprint(&object.spec)),
+        (IMAGE_ANNOTATION.to_owned(), template.image.clone()),
+    ]));
     let mut tolerations = settings.tolerations;
     tolerations.extend(["not-ready", "unreachable"].map(|taint| Toleration {
         key: Some(format!("node.kubernetes.io/{taint}")),
@@ -136,7 +150,7 @@ pub fn pod(object: &MemorialStream, name: &str, incarnation: i64, template: &Pod
                 }),
                 ..PodSecurityContext::default()
             }),
-            termination_grace_period_seconds: Some(10),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
             tolerations: Some(tolerations),
             volumes: Some(vec![
                 Volume {
@@ -199,7 +213,7 @@ fn container(resources: Option<ResourceRequirements>, template: &PodTemplate) ->
         ..VolumeMount::default()
     };
     Container {
-        name: "compositor".into(),
+        name: CONTAINER.into(),
         image: Some(template.image.clone()),
         image_pull_policy: Some(template.image_pull_policy.clone()),
         env: Some(vec![EnvVar {

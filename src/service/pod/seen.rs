@@ -1,7 +1,7 @@
 //! What matters of the pods that exist, and how to reach the one in use.
 
-use super::manifest::INCARNATION_KEY;
-use super::{INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
+use super::manifest::{GRACE_SECONDS, INCARNATION_KEY};
+use super::{IMAGE_ANNOTATION, INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
 use crate::api::MemorialStream;
 use crate::providers::Secret;
 use crate::service::{Identity, control_document};
@@ -44,6 +44,8 @@ pub struct PodSeen {
 /// How long after its grace a pod that is being deleted may still be there. After that the kubelet of its node is taken
 /// for dead: nothing waits for that pod any more.
 const HANGS_AFTER: SignedDuration = SignedDuration::from_secs(30);
+/// Who may make a pod may give it any number; ours begin at 1.
+const MOST_INCARNATIONS: i64 = 1_000_000_000;
 
 impl PodSeen {
     /// It runs, or may yet run.
@@ -76,6 +78,8 @@ impl From<&Pod> for PodSeen {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
         let containers: &[ContainerStatus] =
             pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or(&[]);
+        let annotation = |key| pod.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned();
+        let image = || pod.spec.as_ref()?.containers.first()?.image.clone();
         Self {
             name: pod.metadata.name.clone().unwrap_or_default(),
             incarnation: pod
@@ -84,6 +88,7 @@ impl From<&Pod> for PodSeen {
                 .as_ref()
                 .and_then(|labels| labels.get(INCARNATION_LABEL))
                 .and_then(|number| number.parse().ok())
+                .filter(|number| (0..MOST_INCARNATIONS).contains(number))
                 .unwrap_or(0),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             finished: matches!(phase, "Failed" | "Succeeded"),
@@ -91,21 +96,17 @@ impl From<&Pod> for PodSeen {
             ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
             restarts: containers.first().map_or(0, |container| i64::from(container.restart_count)),
             complaint: complaint(pod, containers),
-            settings: pod
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|annotations| annotations.get(SETTINGS_ANNOTATION))
-                .cloned()
-                .unwrap_or_default(),
-            image: pod
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.containers.first()?.image.clone())
-                .unwrap_or_default(),
+            settings: annotation(SETTINGS_ANNOTATION).unwrap_or_default(),
+            // One that an earlier version made says it only there.
+            image: annotation(IMAGE_ANNOTATION).or_else(image).unwrap_or_default(),
             stray: false,
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-            gone_by: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            gone_by: pod.metadata.deletion_timestamp.as_ref().map(|time| {
+                // Somebody may have asked for a grace of years.
+                let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(GRACE_SECONDS);
+                let more = SignedDuration::from_secs(grace.saturating_sub(GRACE_SECONDS).max(0));
+                time.0.checked_sub(more).unwrap_or(time.0)
+            }),
         }
     }
 }
@@ -282,6 +283,23 @@ mod tests {
         let template = PodTemplate { image: "compositor:1".into(), image_pull_policy: "Never".into() };
         let name = pod_name(object.metadata.name.as_deref().unwrap(), incarnation);
         pod(object, &name, incarnation, &template)
+    }
+
+    /// Somebody's own pod may have any number, any grace and any image.
+    #[test]
+    fn what_others_write_into_a_pod_of_ours_has_its_bounds() {
+        let jane = object("jane-doe", "uid-1");
+        let mut pod = made(&jane, 2);
+        let labels = pod.metadata.labels.as_mut().unwrap();
+        labels.insert(INCARNATION_LABEL.into(), i64::MAX.to_string());
+        let deleted = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000_000);
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(deleted));
+        pod.metadata.deletion_grace_period_seconds = Some(1_000_000);
+        pod.spec.as_mut().unwrap().containers[0].image = Some("mirror/compositor@sha256:0".into());
+        let seen = ours(&jane, &pod).unwrap();
+        assert_eq!((seen.incarnation, seen.image.as_str()), (0, "compositor:1"));
+        assert_eq!(seen.gone_by, Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(GRACE_SECONDS)));
+        assert!(seen.hangs(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(GRACE_SECONDS + 31)));
     }
 
     #[test]

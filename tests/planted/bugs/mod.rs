@@ -1,6 +1,7 @@
 //! The bugs, as what they change in `src` and what must catch them.
 
 mod findings;
+mod hostile;
 mod others;
 mod rare;
 
@@ -42,7 +43,7 @@ pub enum Check {
 
 /// All of them.
 pub fn all() -> Vec<Bug> {
-    findings::ALL.iter().chain(others::ALL).chain(rare::ALL).cloned().collect()
+    findings::ALL.iter().chain(others::ALL).chain(rare::ALL).chain(hostile::ALL).cloned().collect()
 }
 
 /// The sources with all bugs in them. `Err`: which cannot be planted any more, and why.

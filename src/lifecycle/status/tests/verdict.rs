@@ -1,6 +1,7 @@
 //! What follows from all of it.
 
 use super::*;
+use crate::api::status::Held;
 
 #[test]
 fn all_is_well() {
@@ -162,7 +163,30 @@ fn where_it_rests() {
                 },
                 "True",
                 Reason::SessionEnded,
-                "session to 2",
+                "session to 2 to go live again",
+            ),
+            (
+                |given| {
+                    given.object.spec.state = Some(State::Live);
+                    let since = given.ago(60);
+                    let status = given.status();
+                    status.ended_session = Some(1);
+                    status.held =
+                        Some(Held { state: Some(State::Live), session: None, sources: None, since });
+                },
+                "True",
+                Reason::SessionEnded,
+                "session to 2 and spec.state to Live",
+            ),
+            (
+                |given| {
+                    given.object.spec.state = Some(State::Live);
+                    given.object.spec.session = Some(1_000_000);
+                    given.status().ended_session = Some(1_000_000);
+                },
+                "True",
+                Reason::SessionEnded,
+                "make another MemorialStream",
             ),
             (
                 |given| {

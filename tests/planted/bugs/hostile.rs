@@ -1,0 +1,89 @@
+//! Bugs that whoever may make objects and pods makes use of.
+
+use super::{Bug, Check};
+
+pub const ALL: &[Bug] = &[
+    Bug {
+        name: "what outlives its object runs on",
+        finding: None,
+        places: &[(
+            "src/lifecycle/outlived.rs",
+            "context.let_go.take(&uid) || !has_finalizer(&object)",
+            "context.let_go.take(&uid) || has_finalizer(&object)",
+        )],
+        caught_by: Check::Test("hostile::what_outlives_an_object_whose_finalizer_is_taken_away_is_ended"),
+        seen_as: "left: (",
+    },
+    Bug {
+        name: "what cannot be read is taken for gone",
+        finding: None,
+        places: &[(
+            "src/lifecycle/outlived.rs",
+            "context.world.objects.exists(&object).await",
+            "context.world.objects.exists(&object).await.map(|_| false)",
+        )],
+        caught_by: Check::Test("hostile::only_what_is_gone_outlives_its_object"),
+        seen_as: "left: 0",
+    },
+    Bug {
+        name: "what cannot be ended without its object is tried for ever",
+        finding: None,
+        places: &[("src/lifecycle/outlived.rs", "begin.elapsed() > GIVEN_UP", "false")],
+        caught_by: Check::Test("hostile::what_cannot_be_ended_without_its_object_is_written_down"),
+        seen_as: "a record",
+    },
+    Bug {
+        name: "a pod of somebody's own keeps a service on without its slug",
+        finding: None,
+        places: &[(
+            "src/lifecycle/observe.rs",
+            "has_finalizer(object) && (something_runs(&status) || recorded)",
+            "something_runs(&status) || recorded || !pods.is_empty()",
+        )],
+        caught_by: Check::Test("hostile::a_pod_of_somebodys_own_takes_no_slug"),
+        seen_as: "SlugTaken",
+    },
+    Bug {
+        name: "an object that only others hold is gone through for ever",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "object.metadata.deletion_timestamp.is_some() && !has_finalizer(object)",
+            "false",
+        )],
+        caught_by: Check::Test("hostile::an_object_that_only_others_hold_costs_nothing"),
+        seen_as: "ListRooms",
+    },
+    Bug {
+        name: "a pod that never shows Program has Mux asked in each pass",
+        finding: None,
+        places: &[("src/lifecycle/look.rs", "program_may_run(object, now)", "true")],
+        caught_by: Check::Unit(
+            "lifecycle::look::tests::a_pod_that_never_shows_program_is_no_reason_to_ask_mux_in_each_pass",
+        ),
+        seen_as: "left: Now",
+    },
+    Bug {
+        name: "one namespace's passes take all places",
+        finding: None,
+        places: &[("src/places.rs", "*count >= self.of_each", "false")],
+        caught_by: Check::Unit("places::tests::each_namespace_has_places_of_its_own_and_gives_them_back"),
+        seen_as: "places",
+    },
+    Bug {
+        name: "a pod's number is counted on from however high it is",
+        finding: None,
+        places: &[("src/service/pod/seen.rs", "(0..MOST_INCARNATIONS).contains(number)", "*number >= 0")],
+        caught_by: Check::Unit(
+            "service::pod::seen::tests::what_others_write_into_a_pod_of_ours_has_its_bounds",
+        ),
+        seen_as: "left: (9223372036854775807",
+    },
+    Bug {
+        name: "a status that an older CRD does not know holds up an end",
+        finding: None,
+        places: &[("src/adapters/kubernetes/mod.rs", "is_of_the_write(&status.message)", "false")],
+        caught_by: Check::Unit("adapters::kubernetes::tests::a_500_that_is_about_the_write_is_a_refusal"),
+        seen_as: "field not declared in schema",
+    },
+];
