@@ -207,6 +207,8 @@ impl Pass<'_> {
                 return Ok(None);
             }
             Action::RemoveFinalizer => {
+                // The answer may be lost, and the object gone all the same.
+                self.context.let_go.note(&self.identity.uid);
                 world.objects.set_finalizer(self.object, false).await?;
                 return Ok(Some(Outcome::Released));
             }

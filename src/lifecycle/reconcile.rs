@@ -110,7 +110,6 @@ pub async fn reconcile(
     let outcomes = pass.apply(&plan.actions).await;
     tell(context, &object, news.into_iter().chain(plan.events).collect());
     if outcomes.contains(&Outcome::Released) {
-        context.let_go.note(&identity.uid);
         context.memories.forget(&identity);
         if context.in_use.forget(&identity) {
             sweep_copies(context, Some(&identity)).await;
