@@ -102,7 +102,7 @@ async fn a_definition_of_before_holds_up_no_end() {
     service.reaches(State::Live).await;
     let uid = service.get().await.metadata.uid.expect("a uid");
     let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
-    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/said";
+    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/compositor";
     let patch = serde_json::from_value(json!([{"op": "remove", "path": field}])).expect("a patch");
     definitions
         .patch("memorialstreams.tributestream.com", &PatchParams::default(), &Patch::Json::<()>(patch))
