@@ -1,13 +1,26 @@
 //! How many passes of one namespace a lane works on at once. Pods and providers that answer slowly hold passes up: those of
-//! one tenant must not take all places from the others.
+//! one tenant must not take all places from the others. Who finds none waits in line, and is woken when one is given back.
 
-use std::collections::HashMap;
+use crate::api::MemorialStream;
+use kube::runtime::reflector::ObjectRef;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Object = ObjectRef<MemorialStream>;
 
 /// The places of one lane.
 pub struct Places {
     of_each: usize,
-    taken: Mutex<HashMap<String, usize>>,
+    wake: Box<dyn Fn(&Object) -> bool + Send + Sync>,
+    namespaces: Mutex<HashMap<String, Namespace>>,
+}
+
+#[derive(Default)]
+struct Namespace {
+    taken: usize,
+    line: VecDeque<Object>,
+    /// Who stands in it.
+    waiting: HashSet<Object>,
 }
 
 /// One that is taken; it is given back when this is dropped.
@@ -17,34 +30,57 @@ pub struct Place {
 }
 
 impl Places {
-    /// So many for each namespace.
-    pub fn new(of_each: usize) -> Arc<Self> {
-        Arc::new(Self { of_each, taken: Mutex::default() })
+    /// So many for each namespace. `wake` tells the lane whose turn it is, unless that object is gone meanwhile.
+    pub fn new(of_each: usize, wake: impl Fn(&Object) -> bool + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { of_each, wake: Box::new(wake), namespaces: Mutex::default() })
     }
 
-    /// A place, if the namespace has one left.
-    pub fn take(self: &Arc<Self>, namespace: &str) -> Option<Place> {
-        let mut taken = self.taken();
-        let count = taken.entry(namespace.to_owned()).or_default();
-        if *count >= self.of_each {
+    /// A place for a pass of `object`, if its namespace has one left; else it waits in line.
+    pub fn take(self: &Arc<Self>, object: &Object) -> Option<Place> {
+        let name = object.namespace.clone().unwrap_or_default();
+        let mut namespaces = self.namespaces();
+        let namespace = namespaces.entry(name.clone()).or_default();
+        if namespace.taken >= self.of_each {
+            if namespace.waiting.insert(object.clone()) {
+                namespace.line.push_back(object.clone());
+            }
             return None;
         }
-        *count += 1;
-        Some(Place { places: Arc::clone(self), namespace: namespace.to_owned() })
+        namespace.taken += 1;
+        Some(Place { places: Arc::clone(self), namespace: name })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn give_back(&self, name: &str) {
+        if let Some(namespace) = self.namespaces().get_mut(name) {
+            namespace.taken -= 1;
+        }
+    }
+
+    /// Who waits longest, and does so no more.
+    fn next(&self, name: &str) -> Option<Object> {
+        let mut namespaces = self.namespaces();
+        let namespace = namespaces.get_mut(name)?;
+        let next = namespace.line.pop_front();
+        if let Some(next) = &next {
+            namespace.waiting.remove(next);
+        }
+        if namespace.taken == 0 && namespace.line.is_empty() {
+            namespaces.remove(name);
+        }
+        next
+    }
+
+    fn namespaces(&self) -> MutexGuard<'_, HashMap<String, Namespace>> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
-        if let Some(count) = taken.get_mut(&self.namespace) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.namespace);
+        self.places.give_back(&self.namespace);
+        while let Some(next) = self.places.next(&self.namespace) {
+            if (self.places.wake)(&next) {
+                break;
             }
         }
     }
@@ -54,14 +90,32 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn object(name: &str, namespace: &str) -> Object {
+        ObjectRef::new(name).within(namespace)
+    }
+
     #[test]
-    fn each_namespace_has_places_of_its_own_and_gives_them_back() {
-        let places = Places::new(2);
-        let taken = [places.take("a"), places.take("a"), places.take("b")];
+    fn each_namespace_has_places_of_its_own_and_whoever_waits_is_woken_in_turn() {
+        let woken: Arc<Mutex<Vec<String>>> = Arc::default();
+        let wakes = Arc::clone(&woken);
+        let places = Places::new(2, move |object| {
+            let exists = object.name != "gone";
+            wakes.lock().unwrap().extend(exists.then(|| object.name.clone()));
+            exists
+        });
+        let take = |name, namespace| places.take(&object(name, namespace));
+        let mut taken = vec![take("1", "a"), take("2", "a")];
         assert!(taken.iter().all(Option::is_some));
-        assert!(places.take("a").is_none() && places.take("b").is_some());
-        drop(taken);
-        assert!(places.take("a").is_some());
-        assert!(places.taken().is_empty(), "nobody's is remembered");
+        for name in ["gone", "3", "4", "3"] {
+            assert!(take(name, "a").is_none(), "no place is left");
+        }
+        assert!(take("5", "b").is_some());
+        taken.pop();
+        assert_eq!(*woken.lock().unwrap(), ["3"]);
+        taken.push(take("3", "a"));
+        assert!(taken.iter().all(Option::is_some));
+        taken.clear();
+        assert_eq!(*woken.lock().unwrap(), ["3", "4"]);
+        assert!(places.namespaces().is_empty(), "nobody's is remembered");
     }
 }

@@ -41,8 +41,6 @@ use tokio::sync::watch;
 const CONCURRENCY: u16 = 48;
 /// Of one namespace.
 const OF_ONE_NAMESPACE: usize = 32;
-/// When it is looked for a place again.
-const NEXT_PLACE: Duration = Duration::from_millis(200);
 /// When a pass that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -96,7 +94,8 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             (Arc::new(Lane::new(name, streams.clone(), wake.clone())), wake, woken)
         });
     let lanes = [Arc::clone(&life_cycle_lane), Arc::clone(&fast_lane)];
-    let [life_cycle_places, fast_places] = [(); 2].map(|()| Places::new(OF_ONE_NAMESPACE));
+    let [life_cycle_places, fast_places] =
+        lanes.clone().map(|lane| Places::new(OF_ONE_NAMESPACE, move |object| lane.wake_if_there(object)));
     let (unreadable, to_report) = mpsc::unbounded();
     let (gone, outlived) = mpsc::unbounded();
     let (stream_pulse, pod_pulse) = (Arc::new(Pulse::default()), Arc::new(Pulse::default()));
@@ -270,9 +269,9 @@ async fn pass(
 ) -> Result<Action, KubernetesError> {
     let reference = ObjectRef::from_obj(object);
     lane.begins(&reference);
-    let Some(_place) = places.take(reference.namespace.as_deref().unwrap_or_default()) else {
-        lane.ends(&reference, Some(NEXT_PLACE));
-        return Ok(Action::requeue(NEXT_PLACE));
+    let Some(_place) = places.take(&reference) else {
+        lane.ends(&reference, None);
+        return Ok(Action::await_change());
     };
     let result = reconcile.await;
     // When the next one is due does not show in kube's answer: it is seen when it begins.
@@ -346,7 +345,8 @@ mod tests {
             let (wake, woken) = mpsc::unbounded();
             let lane = Arc::new(Lane::new("life-cycle", store.clone(), wake));
             let (begins, begun) = mpsc::unbounded();
-            let (watched, places) = (Arc::clone(&lane), Places::new(OF_ONE_NAMESPACE));
+            let (watched, wakes) = (Arc::clone(&lane), Arc::clone(&lane));
+            let places = Places::new(OF_ONE_NAMESPACE, move |object| wakes.wake_if_there(object));
             let reconcile = move |object: Arc<MemorialStream>, passes: Arc<Passes>| {
                 let (lane, begins) = (Arc::clone(&watched), begins.clone());
                 let places = Arc::clone(&places);
@@ -397,6 +397,7 @@ mod tests {
         }
         stage.wake();
         assert_eq!(stage.begins().await, "default");
+        assert!(stage.begun.try_recv().is_err(), "who waits is not gone through again and again");
     }
 
     fn later(bounds: f64) -> Instant {

@@ -72,6 +72,15 @@ impl Lane {
         self.wake_at(object, Instant::now());
     }
 
+    /// Wakes an object unless it is gone; whether it is there.
+    pub fn wake_if_there(&self, object: &ObjectRef<MemorialStream>) -> bool {
+        let is_there = self.store.get(object).is_some();
+        if is_there {
+            self.wake(object);
+        }
+        is_there
+    }
+
     fn wake_at(&self, object: &ObjectRef<MemorialStream>, now: Instant) {
         let mut passes = lock(&self.state);
         let due = passes.due.entry(object.clone()).or_insert(now);

@@ -66,9 +66,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "one namespace's passes take all places",
         finding: None,
-        places: &[("src/places.rs", "*count >= self.of_each", "false")],
-        caught_by: Check::Unit("places::tests::each_namespace_has_places_of_its_own_and_gives_them_back"),
-        seen_as: "places",
+        places: &[("src/places.rs", "namespace.taken >= self.of_each", "false")],
+        caught_by: Check::Unit(
+            "places::tests::each_namespace_has_places_of_its_own_and_whoever_waits_is_woken_in_turn",
+        ),
+        seen_as: "no place is left",
     },
     Bug {
         name: "a pod's number is counted on from however high it is",
