@@ -18,9 +18,9 @@ pub struct Places {
 #[derive(Default)]
 struct Namespace {
     taken: usize,
-    line: VecDeque<Object>,
+    line: VecDeque<Arc<Object>>,
     /// Who stands in it.
-    waiting: HashSet<Object>,
+    waiting: HashSet<Arc<Object>>,
 }
 
 /// One that is taken; it is given back when this is dropped.
@@ -41,8 +41,10 @@ impl Places {
         let mut namespaces = self.namespaces();
         let namespace = namespaces.entry(name.clone()).or_default();
         if namespace.taken >= self.of_each {
-            if namespace.waiting.insert(object.clone()) {
-                namespace.line.push_back(object.clone());
+            // Thousands may wait when the operator starts: only their names are kept, and once.
+            let object = Arc::new(ObjectRef::new(&object.name).within(&name));
+            if namespace.waiting.insert(Arc::clone(&object)) {
+                namespace.line.push_back(object);
             }
             return None;
         }
@@ -57,7 +59,7 @@ impl Places {
     }
 
     /// Who waits longest, and does so no more.
-    fn next(&self, name: &str) -> Option<Object> {
+    fn next(&self, name: &str) -> Option<Arc<Object>> {
         let mut namespaces = self.namespaces();
         let namespace = namespaces.get_mut(name)?;
         let next = namespace.line.pop_front();

@@ -49,8 +49,8 @@ pub async fn observe(
     // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
     // Anybody may make a pod: one that no status records keeps nothing on.
     let recorded = pods.iter().any(|pod| !pod.stray);
-    let keeps_on = object.metadata.deletion_timestamp.is_some()
-        || has_finalizer(object) && (something_runs(&status) || recorded);
+    let runs = something_runs(&status) || recorded;
+    let keeps_on = object.metadata.deletion_timestamp.is_some() || has_finalizer(object) && runs;
     let mut observed = Observed {
         cluster_id: context.cluster_id.to_string(),
         compositor_image: context.pod_template.image.clone(),

@@ -35,11 +35,10 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a pod of somebody's own keeps a service on without its slug",
         finding: None,
-        places: &[(
-            "src/lifecycle/observe.rs",
-            "has_finalizer(object) && (something_runs(&status) || recorded)",
-            "something_runs(&status) || recorded || !pods.is_empty()",
-        )],
+        places: &[
+            ("src/lifecycle/observe.rs", "pods.iter().any(|pod| !pod.stray)", "!pods.is_empty()"),
+            ("src/lifecycle/observe.rs", "has_finalizer(object) && runs", "runs"),
+        ],
         caught_by: Check::Test("hostile::a_pod_of_somebodys_own_takes_no_slug"),
         seen_as: "SlugTaken",
     },

@@ -21,7 +21,7 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Test(
             "cases::mux::too_many_requests_are_told_and_met_with_patience_and_ends_go_first",
         ),
-        seen_as: "within 30000 ms",
+        seen_as: "in the same pass",
     },
     Bug {
         name: "a worker that sends is not asked whether it is there",
@@ -95,11 +95,7 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a service on air stops for a slug",
         finding: None,
-        places: &[(
-            "src/lifecycle/observe.rs",
-            "object.metadata.deletion_timestamp.is_some() || something_runs(&status) || !pods.is_empty()",
-            "false",
-        )],
+        places: &[("src/lifecycle/observe.rs", "something_runs(&status) || recorded", "false")],
         caught_by: Check::Test(
             "rarities::a_service_on_air_goes_on_and_ends_though_another_was_given_its_slug",
         ),

@@ -185,6 +185,11 @@ fn too_many_requests_are_told_and_met_with_patience_and_ends_go_first() {
         stage.land().ask(JANE, State::Ended);
         let stopped = |land: &mut Land| land.senders(JANE) == 0;
         stage.until(12_000, stopped).await.expect("the sender does not wait for Mux");
+        let asked = |land: &mut Land| land.faults.called.contains_key(&Site::DisableStream);
+        stage.until(10_000, asked).await.expect("Mux is asked");
+        stage.pass_time(500).await;
+        let deleted = stage.land().coverage.actions.contains_key("DeletePod");
+        assert!(deleted, "what else ends does so in the same pass");
         there_are(&mut stage, 30_000, (1, 0, 0, 0)).await;
         told(&mut stage, 10_000, STREAM, Truth::False, Reason::RateLimited, "Mux takes no more").await;
         assert_ne!(stage.status().state, Some(State::Ended), "the stream still takes ingest");
