@@ -37,6 +37,7 @@ mod environment;
 mod faults;
 #[cfg(test)]
 mod happy;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod invariants;
