@@ -49,6 +49,8 @@ impl Places {
             return None;
         }
         namespace.taken += 1;
+        // It was woken by something else before its turn.
+        namespace.waiting.remove(object);
         Some(Place { places: Arc::clone(self), namespace: name })
     }
 
@@ -62,9 +64,11 @@ impl Places {
     fn next(&self, name: &str) -> Option<Arc<Object>> {
         let mut namespaces = self.namespaces();
         let namespace = namespaces.get_mut(name)?;
-        let next = namespace.line.pop_front();
-        if let Some(next) = &next {
-            namespace.waiting.remove(next);
+        let mut next = None;
+        while next.is_none()
+            && let Some(first) = namespace.line.pop_front()
+        {
+            next = Some(first).filter(|first| namespace.waiting.remove(first));
         }
         if namespace.taken == 0 && namespace.line.is_empty() {
             namespaces.remove(name);

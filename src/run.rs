@@ -13,7 +13,7 @@ use crate::api::MemorialStream;
 use crate::lifecycle;
 use crate::lifecycle::context::Memories;
 use crate::lifecycle::heard::Heard;
-use crate::lifecycle::outlived::{LetGo, keep_ending};
+use crate::lifecycle::outlived::{LetGo, is_let_go, keep_ending};
 use crate::lifecycle::plan::Timings;
 use crate::lifecycle::slugs::Slugs;
 use crate::places::Places;
@@ -41,6 +41,8 @@ use tokio::sync::watch;
 const CONCURRENCY: u16 = 48;
 /// Of one namespace.
 const OF_ONE_NAMESPACE: usize = 32;
+/// Who waits in line for a place is woken; if that should fail, it comes again by itself.
+const WAITS_AT_MOST: Duration = Duration::from_secs(60);
 /// When a pass that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -110,6 +112,11 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
 
     let heard = Heard::default();
     let (woken_by_streams, listening) = (lanes.clone(), heard.clone());
+    let end_what_outlives = move |object: Arc<MemorialStream>| {
+        if gone.unbounded_send(object).is_err() {
+            tracing::debug!("nobody ends what outlives its object any more");
+        }
+    };
     let tell_of_stream = move |told: Told<MemorialStream>| {
         changed.send_replace(());
         match told {
@@ -117,15 +124,17 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             Told::Changed { reference, before, now } => {
                 listening.listen(&now);
                 objects.note_readable(&now);
+                // Somebody else's finalizer may hold it on.
+                if let Some(before) = before.as_ref().filter(|before| is_let_go(before, &now)) {
+                    end_what_outlives(Arc::clone(before));
+                }
                 if before.is_none_or(|before| asked(&before) != asked(&now)) {
                     woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
                 }
             }
             Told::Gone(before) => {
                 listening.forget(&before);
-                if gone.unbounded_send(before).is_err() {
-                    tracing::debug!("nobody ends what outlives its object any more");
-                }
+                end_what_outlives(before);
             }
             Told::Unreadable(object) => {
                 objects.note_unreadable(&object);
@@ -270,8 +279,8 @@ async fn pass(
     let reference = ObjectRef::from_obj(object);
     lane.begins(&reference);
     let Some(_place) = places.take(&reference) else {
-        lane.ends(&reference, None);
-        return Ok(Action::await_change());
+        lane.ends(&reference, Some(WAITS_AT_MOST));
+        return Ok(Action::requeue(WAITS_AT_MOST));
     };
     let result = reconcile.await;
     // When the next one is due does not show in kube's answer: it is seen when it begins.

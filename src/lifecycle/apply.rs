@@ -209,7 +209,11 @@ impl Pass<'_> {
             Action::RemoveFinalizer => {
                 // The answer may be lost, and the object gone all the same.
                 self.context.let_go.note(&self.identity.uid);
-                world.objects.set_finalizer(self.object, false).await?;
+                let taken = world.objects.set_finalizer(self.object, false).await;
+                if matches!(taken, Err(KubernetesError::Conflict | KubernetesError::Refused(_))) {
+                    self.context.let_go.take_back(&self.identity.uid);
+                }
+                taken?;
                 return Ok(Some(Outcome::Released));
             }
             Action::RecordAbandoned(abandoned) => {

@@ -4,10 +4,11 @@ use super::at_rest::{is_at_rest, lacks_playback_id, mux_stream_is};
 use super::backoff::Backoffs;
 use super::plan::{Timings, may_be_visited, room_may_return, shortest_rest};
 use crate::api::MemorialStream;
-use crate::api::conditions::{ConditionType, find, is_true};
+use crate::api::conditions::{ConditionType, is_true};
 use crate::api::spec::{State, StreamDeletion, Via};
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::service::desired::{broadcast_under_way, via};
+use crate::service::pod::PodSeen;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub fn look(
         Some((Some(_), _)) if under_way => on_air(is_reached(object, state), state, timings),
         Some((Some(_), _)) if busy => {
             let quiet = backoffs.is_empty() && !ended_just_now(status, now);
-            coming_up(object, state, pod_is_ready, held, quiet, now, timings)
+            coming_up(object, state, pod_is_ready, held, quiet, timings)
         }
         // Each time that it is come to, unless something else brought it here in between.
         Some((Some(_), _)) if rests => StreamLook::Spare(shortest_rest(timings)),
@@ -118,11 +119,10 @@ fn coming_up(
     pod_is_ready: bool,
     held: bool,
     quiet: bool,
-    now: Timestamp,
     timings: &Timings,
 ) -> StreamLook {
     // A sender must not be started on the word of an old answer. Without a pod that is ready none starts.
-    if state == State::Live && pod_is_ready && !held && program_may_run(object, now) {
+    if state == State::Live && pod_is_ready && !held {
         return StreamLook::Now;
     }
     match mux_stream_is(object, Reason::Enabled) && quiet {
@@ -132,14 +132,12 @@ fn coming_up(
     }
 }
 
-/// Program runs, or may be about to. A pod that is ready and shows none for long must not have Mux asked in each pass, before
-/// the looks of all others.
-fn program_may_run(object: &MemorialStream, now: Timestamp) -> bool {
-    let status = object.status.as_ref();
-    let compositor = status.and_then(|status| find(&status.conditions, ConditionType::CompositorReady));
-    compositor.is_none_or(|compositor| {
-        compositor.status == "True" || now.duration_since(compositor.last_transition_time.0) < COMES_UP
-    })
+/// Whether Program of this pod runs, or may be about to. One that is ready and shows none for long must not have Mux asked in
+/// each pass, before the looks of all others.
+pub fn may_show_program(pod: &PodSeen, status: &MemorialStreamStatus, now: Timestamp) -> bool {
+    let runs = is_true(&status.conditions, ConditionType::CompositorReady);
+    let comes_up = pod.ready_since.is_none_or(|since| now.duration_since(since) < COMES_UP);
+    pod.ready && !pod.deleting && !pod.stray && (runs || comes_up)
 }
 
 /// Mux deletes a stream whatever its state.
@@ -276,17 +274,16 @@ mod tests {
     /// Whoever has a pod that is ready and never shows Program would have Mux asked in each pass, before all others' looks.
     #[test]
     fn a_pod_that_never_shows_program_is_no_reason_to_ask_mux_in_each_pass() {
-        let look = |truth: bool, seconds: i64| {
-            let mut live = object(State::Standby, Reason::Enabled);
-            let kind = ConditionType::CompositorReady;
-            let mut condition =
-                Statement::new(kind, truth, Reason::NotAnswering, "").into_condition(&[], Some(3), NOW);
-            condition.last_transition_time = ago(seconds).unwrap();
-            live.status.as_mut().unwrap().conditions.push(condition);
-            looked(&live, State::Live, true, &Backoffs::new()).stream
+        let shows = |seconds: Option<i64>, runs: bool| {
+            let ready_since = seconds.and_then(ago).map(|since| since.0);
+            let pod = PodSeen { ready: true, ready_since, ..PodSeen::default() };
+            let statement = Statement::new(ConditionType::CompositorReady, runs, Reason::Running, "");
+            let conditions = vec![statement.into_condition(&[], Some(3), NOW)];
+            let status = MemorialStreamStatus { conditions, ..MemorialStreamStatus::default() };
+            may_show_program(&pod, &status, NOW)
         };
-        assert_eq!((look(false, 80), look(true, 900)), (StreamLook::Now, StreamLook::Now));
-        assert_ne!(look(false, 100), StreamLook::Now);
+        assert!(shows(None, false) && shows(Some(80), false) && shows(Some(900), true));
+        assert!(!shows(Some(100), false));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reads everything that one pass of the life-cycle lane needs.
 
 use super::context::{Context, Memory};
-use super::look::{StreamLook, look};
+use super::look::{StreamLook, look, may_show_program};
 use super::observed::{Observed, Seen};
 use super::plan::has_finalizer;
 use super::sight::Sight;
@@ -38,7 +38,7 @@ pub async fn observe(
     let status = object.status.clone().unwrap_or_default();
     let (pods, recorded_pod) = pods_and_recorded(world, object).await;
     let state = desired(object, now).state;
-    let pod_is_ready = pods.iter().any(|pod| pod.ready && !pod.deleting && !pod.stray);
+    let pod_is_ready = pods.iter().any(|pod| may_show_program(pod, &status, now));
     let backoffs = memory.failures.backoffs();
     let look = look(object, state, pod_is_ready, &backoffs, now, timings);
     // An object is not let go on the word of an old list.

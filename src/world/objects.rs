@@ -36,8 +36,9 @@ pub trait Objects: Send + Sync {
     fn memorial_streams(&self) -> Vec<Arc<MemorialStream>>;
     /// The copies of credentials that those objects name which cannot be read: what runs for them is ended one day.
     fn copies_of_unreadable(&self) -> Vec<String>;
-    /// Whether the API server, past the cache, still has this very object, by its UID.
-    async fn exists(&self, object: &MemorialStream) -> Result<bool, KubernetesError>;
+    /// Whether the API server, past the cache, still has this very object, by its UID, and nobody lets it go without us: it
+    /// has our finalizer, or is not being deleted.
+    async fn is_held(&self, object: &MemorialStream) -> Result<bool, KubernetesError>;
     /// Returns once the cache holds a newer generation of `object`, or no longer holds it.
     async fn superseded(&self, object: &MemorialStream);
     /// Adds or removes our finalizer, carrying the object's resourceVersion.

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Key, time};
 use crate::director::spec;
-use crate::faults::Site;
+use crate::faults::{Party, Site};
 use crate::land::Land;
 use crate::run::{JANE, Stage, jane, operators_account, simulate, well};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,6 +12,7 @@ use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::{State, Via};
 use memorialstream_operator::service::pod::{INCARNATION_LABEL, UID_LABEL};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const JOHN: &str = "uid-2";
 
@@ -71,6 +72,45 @@ fn what_outlives_an_object_whose_finalizer_is_taken_away_is_ended() {
             stage
         }));
     }
+}
+
+/// In two steps, before the operator has put it back.
+#[test]
+fn what_outlives_an_object_whose_finalizer_went_before_it_is_ended() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, via).await;
+            stage.land().watch.stripped.insert(JANE.into());
+            stage.land().change_object(&jane(), |object| object.metadata.finalizers = None);
+            // The watch tells of it, and the pass that would put it back has looked at everything, and has not written.
+            let until = stage.land().now + 30_000;
+            stage.land().faults.silent.insert(Party::Kubernetes, until);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            stage.land().discard(JANE);
+            stage.land().collect_garbage();
+            assert!(stage.land().cluster.objects.is_empty(), "it is gone at once");
+            stage.settle(0).await;
+            let left = |land: &Land| (land.senders(JANE), land.streams(JANE));
+            assert_eq!(left(&stage.land()), (0, 0), "{via:?}");
+            stage
+        }));
+    }
+}
+
+/// Somebody else's finalizer, such as that of a foreground deletion, holds the object on when ours is taken away.
+#[test]
+fn an_object_that_others_hold_without_our_finalizer_is_ended() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::LiveKit).await;
+        stage.land().watch.stripped.insert(JANE.into());
+        stage.land().discard(JANE);
+        let theirs = Some(vec!["example.com/theirs".to_owned()]);
+        stage.land().change_object(&jane(), |object| object.metadata.finalizers = theirs);
+        let ended = |land: &mut Land| land.senders(JANE) + land.streams(JANE) + land.pods_of(JANE).len() == 0;
+        stage.until(60_000, ended).await.expect("nothing runs on");
+        stage.land().change_object(&jane(), |object| object.metadata.finalizers = None);
+        stage
+    }));
 }
 
 /// What rests has a stream; one that the cache lets go of since it cannot be read keeps everything.

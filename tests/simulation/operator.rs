@@ -17,7 +17,7 @@ use memorialstream_operator::api::MemorialStream;
 use memorialstream_operator::lifecycle;
 use memorialstream_operator::lifecycle::context::Memories;
 use memorialstream_operator::lifecycle::heard::Heard;
-use memorialstream_operator::lifecycle::outlived::{LetGo, keep_ending};
+use memorialstream_operator::lifecycle::outlived::{LetGo, is_let_go, keep_ending};
 use memorialstream_operator::lifecycle::plan::Timings;
 use memorialstream_operator::lifecycle::slugs::Slugs;
 use memorialstream_operator::program;
@@ -177,7 +177,11 @@ async fn watch(
             match change {
                 Change::Object(key, Some(object)) => {
                     heard.listen(&object);
-                    last.insert(key.clone(), Arc::clone(&object));
+                    if let Some(before) = last.insert(key.clone(), Arc::clone(&object))
+                        && is_let_go(&before, &object)
+                    {
+                        drop(gone.unbounded_send(before));
+                    }
                     let asked = (object.metadata.uid.clone(), asked(&object));
                     if seen.insert(key.clone(), asked.clone()) != Some(asked) {
                         drop((life_cycle.send(key.clone()), fast.send(key)));

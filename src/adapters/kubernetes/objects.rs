@@ -132,10 +132,14 @@ impl Objects for KubernetesObjects {
         self.copies().values().cloned().collect()
     }
 
-    async fn exists(&self, object: &MemorialStream) -> Result<bool, KubernetesError> {
+    async fn is_held(&self, object: &MemorialStream) -> Result<bool, KubernetesError> {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         match bounded(self.api(object).get_metadata(name)).await {
-            Ok(found) => Ok(found.metadata.uid == object.metadata.uid),
+            Ok(found) => {
+                let ours = found.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+                let held = ours || found.metadata.deletion_timestamp.is_none();
+                Ok(found.metadata.uid == object.metadata.uid && held)
+            }
             Err(KubernetesError::NotFound) => Ok(false),
             Err(error) => Err(error),
         }

@@ -139,13 +139,14 @@ struct ReadWords {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ReadCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
     reason: Option<String>,
     message: Option<String>,
+    last_transition_time: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for StoredPod {
@@ -232,8 +233,9 @@ fn kept_status(read: ReadStatus) -> PodStatus {
         }),
         ..ContainerStatus::default()
     });
-    let scheduled = read.conditions.into_iter().find(|condition| condition.kind == "PodScheduled");
-    let scheduled = scheduled.map(|condition| PodCondition {
+    let is_read = |condition: &ReadCondition| ["PodScheduled", "Ready"].contains(&&*condition.kind);
+    let conditions = read.conditions.into_iter().filter(is_read).take(2).map(|condition| PodCondition {
+        last_transition_time: condition.last_transition_time.and_then(|at| at.parse().ok()).map(Time),
         type_: condition.kind,
         status: clipped(condition.status),
         reason: condition.reason.map(clipped),
@@ -244,7 +246,7 @@ fn kept_status(read: ReadStatus) -> PodStatus {
         phase: read.phase.map(clipped),
         pod_ip: read.pod_ip.map(clipped),
         container_statuses: container.map(|container| vec![container]),
-        conditions: scheduled.map(|condition| vec![condition]),
+        conditions: Some(conditions.collect()),
         ..PodStatus::default()
     }
 }
@@ -324,7 +326,7 @@ mod tests {
                     {"name": "sidecar", "ready": true, "restartCount": 7},
                     {"name": CONTAINER, "ready": false, "restartCount": 2, "state": {"waiting": {"reason": "ErrImagePull"}}},
                 ],
-                "conditions": [{"type": "Ready", "status": "False"},
+                "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "1970-01-01T00:00:07Z"},
                                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full"}],
             },
         }));
@@ -345,7 +347,9 @@ mod tests {
         assert_eq!((container.ready, container.restart_count), (false, 2));
         let waiting = container.state.clone().unwrap().waiting.unwrap();
         assert_eq!(waiting.reason.as_deref(), Some("ErrImagePull"));
-        assert_eq!(status.conditions.unwrap()[0].message.as_deref(), Some("full"));
+        let conditions = status.conditions.unwrap();
+        assert_eq!(conditions[0].last_transition_time.as_ref().map(|at| at.0.as_second()), Some(7));
+        assert_eq!(conditions[1].message.as_deref(), Some("full"));
     }
 
     /// Whoever may make one pod would else decide what the operator can read, and how much memory it takes.

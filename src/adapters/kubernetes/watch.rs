@@ -199,7 +199,11 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Cach
             }
         };
         self.listed.insert(reference.clone());
-        let known = self.store.get(&reference);
+        let mut known = self.store.get(&reference);
+        // It was deleted and made again under its name, unseen.
+        if let Some(predecessor) = known.take_if(|known| known.uid() != object.uid()) {
+            tell(Told::Gone(predecessor));
+        }
         if known.as_ref().is_some_and(|known| known.resource_version() == object.resource_version()) {
             return;
         }

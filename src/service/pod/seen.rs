@@ -23,6 +23,8 @@ pub struct PodSeen {
     pub finished: bool,
     /// Its container is ready.
     pub ready: bool,
+    /// Since when, where the kubelet says so.
+    pub ready_since: Option<Timestamp>,
     /// Its address.
     pub ip: Option<String>,
     /// Restarts of its container.
@@ -93,6 +95,7 @@ impl From<&Pod> for PodSeen {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             finished: matches!(phase, "Failed" | "Succeeded"),
             ready: containers.first().is_some_and(|container| container.ready),
+            ready_since: ready_since(pod),
             ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
             restarts: containers.first().map_or(0, |container| i64::from(container.restart_count)),
             complaint: complaint(pod, containers),
@@ -109,6 +112,12 @@ impl From<&Pod> for PodSeen {
             }),
         }
     }
+}
+
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref()?;
+    let ready = conditions.iter().find(|one| one.type_ == "Ready" && one.status == "True")?;
+    ready.last_transition_time.as_ref().map(|since| since.0)
 }
 
 fn complaint(pod: &Pod, containers: &[ContainerStatus]) -> Option<(String, String)> {

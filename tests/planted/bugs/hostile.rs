@@ -6,21 +6,28 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "what outlives its object runs on",
         finding: None,
-        places: &[(
-            "src/lifecycle/outlived.rs",
-            "context.let_go.take(&uid) || !has_finalizer(&object)",
-            "context.let_go.take(&uid) || has_finalizer(&object)",
-        )],
+        places: &[("src/lifecycle/outlived.rs", "if is_begun(&object)", "if is_begun(&object) && !PLANTED")],
         caught_by: Check::Test("hostile::what_outlives_an_object_whose_finalizer_is_taken_away_is_ended"),
         seen_as: "left: (",
+    },
+    Bug {
+        name: "what somebody else's finalizer holds on runs on",
+        finding: None,
+        places: &[(
+            "src/lifecycle/outlived.rs",
+            "has_finalizer(before) && !has_finalizer(now) && now.metadata.deletion_timestamp.is_some()",
+            "false",
+        )],
+        caught_by: Check::Test("hostile::an_object_that_others_hold_without_our_finalizer_is_ended"),
+        seen_as: "nothing runs on",
     },
     Bug {
         name: "what cannot be read is taken for gone",
         finding: None,
         places: &[(
             "src/lifecycle/outlived.rs",
-            "context.world.objects.exists(&object).await",
-            "context.world.objects.exists(&object).await.map(|_| false)",
+            "context.world.objects.is_held(&object).await",
+            "context.world.objects.is_held(&object).await.map(|_| false)",
         )],
         caught_by: Check::Test("hostile::only_what_is_gone_outlives_its_object"),
         seen_as: "left: 0",
@@ -56,11 +63,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a pod that never shows Program has Mux asked in each pass",
         finding: None,
-        places: &[("src/lifecycle/look.rs", "program_may_run(object, now)", "true")],
+        places: &[("src/lifecycle/look.rs", "(runs || comes_up)", "(runs || comes_up || pod.ready)")],
         caught_by: Check::Unit(
             "lifecycle::look::tests::a_pod_that_never_shows_program_is_no_reason_to_ask_mux_in_each_pass",
         ),
-        seen_as: "left: Now",
+        seen_as: "Some(100)",
     },
     Bug {
         name: "one namespace's passes take all places",

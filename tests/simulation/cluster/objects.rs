@@ -37,12 +37,16 @@ impl Objects for Process {
         spoiled.filter_map(|(_, object)| object.status.as_ref()?.credentials_copy.clone()).collect()
     }
 
-    async fn exists(&self, object: &MemorialStream) -> Result<bool, KubernetesError> {
+    async fn is_held(&self, object: &MemorialStream) -> Result<bool, KubernetesError> {
         let key = key_of(object);
         // As any read of one thing past the cache.
         let call = self.through(Site::GetPod, &key.1, CALL_TIMEOUT, |land| {
             let stored = land.cluster.objects.get(&key);
-            stored.is_some_and(|stored| stored.metadata.uid == object.metadata.uid)
+            stored.is_some_and(|stored| {
+                let ours = stored.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+                let held = ours || stored.metadata.deletion_timestamp.is_none();
+                stored.metadata.uid == object.metadata.uid && held
+            })
         });
         call.await.map_err(Into::into)
     }
