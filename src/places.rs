@@ -124,4 +124,23 @@ mod tests {
         assert_eq!(*woken.lock().unwrap(), ["3", "4"]);
         assert!(places.namespaces().is_empty(), "nobody's is remembered");
     }
+
+    /// Else it would be woken while it runs, and whoever stands behind it would sleep beside a free place.
+    #[test]
+    fn whoever_took_a_place_before_its_turn_waits_no_more() {
+        let woken: Arc<Mutex<Vec<String>>> = Arc::default();
+        let wakes = Arc::clone(&woken);
+        let places = Places::new(2, move |object| {
+            wakes.lock().unwrap().push(object.name.clone());
+            true
+        });
+        let take = |name| places.take(&object(name, "a"));
+        let [first, second] = [take("1"), take("2")];
+        assert!(take("3").is_none() && take("4").is_none());
+        drop(first);
+        let fourth = take("4");
+        assert!(fourth.is_some() && take("3").is_none());
+        drop(second);
+        assert_eq!(*woken.lock().unwrap(), ["3", "3"]);
+    }
 }
