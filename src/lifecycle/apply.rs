@@ -211,7 +211,7 @@ impl Pass<'_> {
                 self.context.let_go.note(&self.identity.uid);
                 let taken = world.objects.set_finalizer(self.object, false).await;
                 if matches!(taken, Err(KubernetesError::Conflict | KubernetesError::Refused(_))) {
-                    self.context.let_go.take_back(&self.identity.uid);
+                    self.context.let_go.take(&self.identity.uid);
                 }
                 taken?;
                 return Ok(Some(Outcome::Released));

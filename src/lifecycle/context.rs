@@ -4,7 +4,7 @@ use super::backoff::Failures;
 use super::heard::Heard;
 use super::in_flight::InFlight;
 use super::intents::Unsent;
-use super::outlived::LetGo;
+use super::let_go::LetGo;
 use super::plan::Timings;
 use super::sight::Looks;
 use super::slugs::Slugs;

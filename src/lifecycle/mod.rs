@@ -11,6 +11,7 @@ mod given;
 pub mod heard;
 pub mod in_flight;
 pub mod intents;
+pub mod let_go;
 pub mod look;
 pub mod observe;
 pub mod observed;

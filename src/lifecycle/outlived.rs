@@ -31,31 +31,6 @@ const AT_ONCE: usize = 8;
 /// After this long what still cannot be ended is written down, and let go.
 const GIVEN_UP: Duration = Duration::from_secs(900);
 
-/// The UIDs of objects that a pass let go.
-#[derive(Clone, Default)]
-pub struct LetGo(Arc<Mutex<HashSet<String>>>);
-
-impl LetGo {
-    /// Nothing of the object is left, or what may be is written down.
-    pub fn note(&self, uid: &str) {
-        self.uids().insert(uid.to_owned());
-    }
-
-    /// It is not let go after all.
-    pub fn take_back(&self, uid: &str) {
-        self.uids().remove(uid);
-    }
-
-    /// Whether it was; asked once.
-    fn take(&self, uid: &str) -> bool {
-        self.uids().remove(uid)
-    }
-
-    fn uids(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Ends, for ever, what outlives the objects that `gone` names as the cache knew them last.
 pub async fn keep_ending(context: &Context, mut gone: UnboundedReceiver<Arc<MemorialStream>>) {
     let places = Semaphore::new(AT_ONCE);
