@@ -3,8 +3,8 @@
 use crate::adapters::clock::SystemClock;
 use crate::adapters::compositor::CompositorClient;
 use crate::adapters::kubernetes::{
-    KubernetesObjects, KubernetesPods, KubernetesSecrets, OptIn, RELIST, Stored, StoredPod, Told, cluster_id,
-    keep, report,
+    KubernetesObjects, KubernetesPods, KubernetesSecrets, OptIn, RELIST, Stored, Told, cluster_id, keep,
+    report,
 };
 use crate::adapters::livekit::LiveKit;
 use crate::adapters::mux::Mux;
@@ -145,7 +145,7 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
             }
         }
     };
-    let all_streams = Api::<Stored>::all(watches.clone());
+    let all_streams = Api::<Stored<MemorialStream>>::all(watches.clone());
     let watch_streams =
         keep(all_streams, watcher::Config::default(), stream_writer, &stream_pulse, tell_of_stream);
     let tell_of_pod = move |told: Told<Pod>| {
@@ -168,7 +168,7 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
         }
     };
     let our_pods = watcher::Config::default().labels(UID_LABEL);
-    let watch_pods = keep(Api::<StoredPod>::all(watches), our_pods, pod_writer, &pod_pulse, tell_of_pod);
+    let watch_pods = keep(Api::<Stored<Pod>>::all(watches), our_pods, pod_writer, &pod_pulse, tell_of_pod);
     let report = report(client, to_report);
 
     let in_use = CredentialsInUse::new(settings.default_secret.clone());

@@ -42,7 +42,7 @@ pub(super) async fn keep_credentials(
     let environment = &environment.environment_id;
     match in_use.keep(secrets, identity, object, environment, credentials).await {
         Ok(name) => Ok(Some(name)),
-        Err(error) if !is_begun(object) => Err(error),
+        Err(error) if !may_exist(object) => Err(error),
         Err(error) => {
             tracing::warn!(%error, object = %identity, "the copy of the credentials was not renewed");
             Ok(before)
@@ -51,7 +51,7 @@ pub(super) async fn keep_credentials(
 }
 
 /// Whether something of the object may exist at a provider.
-fn is_begun(object: &MemorialStream) -> bool {
+fn may_exist(object: &MemorialStream) -> bool {
     object.status.as_ref().is_some_and(|status| {
         let stream = status.mux.as_ref().is_some_and(|mux| mux.stream_id.is_some() || mux.creating.is_some());
         stream || status.room.as_ref().is_some_and(|room| room.name.is_some())

@@ -68,7 +68,7 @@ async fn end(context: &Context, places: &Semaphore, object: Arc<MemorialStream>)
         }
         tokio::time::sleep(AGAIN).await;
     }
-    if is_begun(&object) {
+    if leaves_something(&object) {
         finish(context, places, &identity, &object).await;
     }
     context.memories.forget(&identity);
@@ -81,7 +81,7 @@ pub fn is_let_go(before: &MemorialStream, now: &MemorialStream) -> bool {
 }
 
 /// Whether anything may exist for it.
-fn is_begun(object: &MemorialStream) -> bool {
+fn leaves_something(object: &MemorialStream) -> bool {
     object.status.as_ref().is_some_and(|status| {
         status.mux.is_some()
             || status.room.is_some()

@@ -92,8 +92,8 @@ async fn a_pod_that_cannot_be_read_costs_only_itself() {
     delete_namespace(&tenant).await;
 }
 
-/// The operator was upgraded, and the CRD was not: it lacks a field of status. What is to end ends; that is told once the
-/// CRD is there.
+/// The operator was upgraded, and the CRD was not: it lacks a field of status, with which an end begins. What is to end ends;
+/// that is told once the CRD is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_of_before_holds_up_no_end() {
     let stage = Stage::alone("definition").await;
@@ -102,7 +102,7 @@ async fn a_definition_of_before_holds_up_no_end() {
     service.reaches(State::Live).await;
     let uid = service.get().await.metadata.uid.expect("a uid");
     let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
-    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/compositor";
+    let field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/endingSince";
     let patch = serde_json::from_value(json!([{"op": "remove", "path": field}])).expect("a patch");
     definitions
         .patch("memorialstreams.tributestream.com", &PatchParams::default(), &Patch::Json::<()>(patch))

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{Method, Uri, header::CONTENT_TYPE};
 use axum::response::IntoResponse;
 use memorialstream_operator::adapters::kubernetes::{Stored, report};
-use memorialstream_operator::api::Reason;
+use memorialstream_operator::api::{MemorialStream, Reason};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -26,7 +26,7 @@ async fn take(
     ([(CONTENT_TYPE, "application/json")], body)
 }
 
-fn stored(session: Value) -> Stored {
+fn stored(session: Value) -> Stored<MemorialStream> {
     let object = json!({
         "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream",
         "metadata": {"name": "jane", "namespace": "default", "uid": "uid-1", "generation": 3},
@@ -37,11 +37,8 @@ fn stored(session: Value) -> Stored {
 
 #[tokio::test]
 async fn one_object_cannot_be_read_and_people_are_told() {
-    assert!(matches!(stored(json!(1)), Stored::Readable(_)));
-    let unreadable = |session| match stored(session) {
-        Stored::Unreadable(unreadable) => *unreadable,
-        Stored::Readable(object) => panic!("{object:?}"),
-    };
+    assert!(stored(json!(1)).read().is_ok());
+    let unreadable = |session| *stored(session).read().expect_err("it cannot be read");
     let _installed_already = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -4,6 +4,7 @@ mod objects;
 mod pods;
 mod secrets;
 mod stored;
+mod stored_object;
 mod stored_pod;
 mod unreadable;
 mod watch;
@@ -12,9 +13,8 @@ pub use objects::KubernetesObjects;
 pub use pods::KubernetesPods;
 pub use secrets::{KubernetesSecrets, OptIn};
 pub use stored::{Stored, Unreadable};
-pub use stored_pod::StoredPod;
 pub use unreadable::report;
-pub use watch::{Kept, RELIST, Told, for_watches, keep};
+pub use watch::{RELIST, Told, for_watches, keep};
 
 use crate::world::KubernetesError;
 use k8s_openapi::api::core::v1::Namespace;

@@ -1,7 +1,6 @@
 //! MemorialStreams, their status, and the Events about them.
 
 use super::stored::{Stored, Unreadable};
-use super::watch::Kept;
 use super::{bounded, gone_is_done};
 use crate::api::names::{FINALIZER, LIFE_CYCLE_MANAGER, OPERATOR_MANAGER, PROGRAM_MANAGER};
 use crate::api::status::{OwnedByLifecycle, OwnedByProgram};
@@ -64,7 +63,7 @@ impl KubernetesObjects {
     }
 
     /// Its answers are read as the cache is: only as far as they are used.
-    fn api(&self, object: &MemorialStream) -> Api<Stored> {
+    fn api(&self, object: &MemorialStream) -> Api<Stored<MemorialStream>> {
         Api::namespaced(self.client.clone(), object.metadata.namespace.as_deref().unwrap_or_default())
     }
 
@@ -89,7 +88,7 @@ impl KubernetesObjects {
         let parameters = PatchParams::apply(manager).force();
         let written = bounded(self.api(object).patch_status(name, &parameters, &Patch::Apply(patch))).await?;
         let unreadable = |answer: Box<Unreadable>| format!("its answer cannot be read: {}", answer.reason);
-        written.keep().map_err(|answer| KubernetesError::Unavailable(unreadable(answer)))
+        written.read().map_err(|answer| KubernetesError::Unavailable(unreadable(answer)))
     }
 }
 

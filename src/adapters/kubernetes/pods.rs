@@ -1,6 +1,6 @@
 //! Pods.
 
-use super::stored_pod::StoredPod;
+use super::stored::Stored;
 use super::{bounded, gone_is_done};
 use crate::api::MemorialStream;
 use crate::api::names::OPERATOR_MANAGER;
@@ -37,7 +37,7 @@ impl Pods for KubernetesPods {
     }
 
     async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, KubernetesError> {
-        let api: Api<StoredPod> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Stored<Pod>> = Api::namespaced(self.client.clone(), namespace);
         let Some(pod) = bounded(api.get_opt(name)).await? else { return Ok(None) };
         let read = pod.read().map_err(|unreadable| {
             KubernetesError::Unavailable(format!(

@@ -1,44 +1,20 @@
 //! A pod as far as it is read. Whoever may make pods may give one our label, and decides what else stands in it: how much,
 //! and what our types cannot read. Such a pod costs only itself.
 
-use super::stored::{Unreadable, bounded};
+use super::stored::{Stored, Unreadable, bounded};
 use crate::service::pod::{CONTAINER, IMAGE_ANNOTATION, INCARNATION_LABEL, SETTINGS_ANNOTATION, UID_LABEL};
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource;
 use serde::{Deserialize, Deserializer};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// How much of a text is kept: the kubelet's messages are the longest that are told.
 const LONGEST_TEXT: usize = 500;
 /// How much of the settings that a pod was made with: the longest that a spec can have.
 const LONGEST_SETTINGS: usize = 16_384;
-
-/// A pod, as far as it is read.
-#[derive(Clone, Debug)]
-pub enum StoredPod {
-    /// One that can be read: identity, placement and status alone.
-    Readable(Box<Pod>),
-    /// One that cannot.
-    Unreadable(Box<Unreadable>),
-}
-
-impl StoredPod {
-    /// The pod.
-    ///
-    /// # Errors
-    /// Which one it is, and why it cannot be read.
-    pub fn read(self) -> Result<Pod, Box<Unreadable>> {
-        match self {
-            Self::Readable(pod) => Ok(*pod),
-            Self::Unreadable(unreadable) => Err(unreadable),
-        }
-    }
-}
 
 /// All else is passed over as it comes in.
 #[derive(Default, Deserialize)]
@@ -149,7 +125,7 @@ struct ReadCondition {
     last_transition_time: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for StoredPod {
+impl<'de> Deserialize<'de> for Stored<Pod> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Read { metadata, spec, status } = Read::deserialize(deserializer)?;
         let deleted = metadata.deletion_timestamp.as_deref().map(str::parse::<Timestamp>).transpose();
@@ -258,48 +234,13 @@ fn clipped(text: String) -> String {
     }
 }
 
-impl Resource for StoredPod {
-    type DynamicType = ();
-    type Scope = <Pod as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Pod::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Pod::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Pod::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Pod::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        match self {
-            Self::Readable(pod) => &pod.metadata,
-            Self::Unreadable(unreadable) => &unreadable.metadata,
-        }
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        match self {
-            Self::Readable(pod) => &mut pod.metadata,
-            Self::Unreadable(unreadable) => &mut unreadable.metadata,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
 
     fn read(pod: Value) -> Pod {
-        serde_json::from_value::<StoredPod>(pod).unwrap().read().unwrap()
+        serde_json::from_value::<Stored<Pod>>(pod).unwrap().read().unwrap()
     }
 
     fn owner() -> Value {
@@ -369,7 +310,8 @@ mod tests {
         let kept = serde_json::to_string(&read(pod.clone())).unwrap();
         assert!(kept.len() < 1000, "{} bytes: {kept}", kept.len());
         pod["metadata"]["deletionTimestamp"] = "9999-12-31T23:59:59Z".into();
-        let list: Vec<StoredPod> = serde_json::from_value(json!([pod, {"metadata": {"name": "q"}}])).unwrap();
+        let list: Vec<Stored<Pod>> =
+            serde_json::from_value(json!([pod, {"metadata": {"name": "q"}}])).unwrap();
         let unreadable = list[0].clone().read().unwrap_err();
         assert_eq!(unreadable.metadata.name.as_deref(), Some("p"));
         assert!(unreadable.reason.starts_with("deletionTimestamp"), "{}", unreadable.reason);

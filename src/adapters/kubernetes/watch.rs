@@ -4,12 +4,9 @@
 //! `Pending` without a waker when the object left the store within one poll; it is then never polled again, and 256
 //! events later the reflector blocks. A lane would go deaf.
 
-use super::stored::{Stored, bounded};
-use super::stored_pod::StoredPod;
-use crate::api::MemorialStream;
+use super::stored::{Stored, Unreadable, bounded};
 use crate::watchdog::Pulse;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
@@ -39,34 +36,6 @@ pub fn for_watches(mut config: kube::Config) -> kube::Config {
     config
 }
 
-/// What a cache keeps of an object as it comes in.
-pub trait Kept: Sized {
-    /// As it stands in the cache.
-    type Cached: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static;
-
-    /// What is kept; else who cannot be read, and why.
-    fn keep(self) -> Result<Self::Cached, Box<super::stored::Unreadable>>;
-}
-
-impl Kept for Stored {
-    type Cached = MemorialStream;
-
-    fn keep(self) -> Result<MemorialStream, Box<super::stored::Unreadable>> {
-        match self {
-            Self::Readable(object) => Ok(*object),
-            Self::Unreadable(unreadable) => Err(unreadable),
-        }
-    }
-}
-
-impl Kept for StoredPod {
-    type Cached = Pod;
-
-    fn keep(self) -> Result<Pod, Box<super::stored::Unreadable>> {
-        self.read()
-    }
-}
-
 /// What is told of the watched objects.
 pub enum Told<K: Resource<DynamicType = ()>> {
     /// It changed, and stands so in the cache.
@@ -81,20 +50,21 @@ pub enum Told<K: Resource<DynamicType = ()>> {
     /// It is not in the cache any more, where it stood so.
     Gone(Arc<K>),
     /// It cannot be read.
-    Unreadable(Box<super::stored::Unreadable>),
+    Unreadable(Box<Unreadable>),
 }
 
 /// Keeps a cache in step with the API server for ever, and tells of each change once it stands there.
-pub async fn keep<S>(
-    api: Api<S>,
+pub async fn keep<K>(
+    api: Api<Stored<K>>,
     config: watcher::Config,
-    writer: Writer<S::Cached>,
+    writer: Writer<K>,
     pulse: &Pulse,
-    mut tell: impl FnMut(Told<S::Cached>),
+    mut tell: impl FnMut(Told<K>),
 ) where
-    S: Kept + Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    Stored<K>: DeserializeOwned,
 {
-    let what = S::Cached::plural(&()).into_owned();
+    let what = K::plural(&()).into_owned();
     let mut cache = Cache::new(writer);
     let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
     loop {
@@ -162,11 +132,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Cach
     }
 
     /// A later list changes the cache piece by piece: a second copy of everything would double what the process needs.
-    fn take<S: Kept<Cached = K> + Resource<DynamicType = ()>>(
-        &mut self,
-        event: Event<S>,
-        tell: &mut impl FnMut(Told<K>),
-    ) {
+    fn take(&mut self, event: Event<Stored<K>>, tell: &mut impl FnMut(Told<K>)) {
         match event {
             Event::Init => {
                 self.listed.clear();
@@ -183,14 +149,10 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static> Cach
         }
     }
 
-    fn put<S: Kept<Cached = K> + Resource<DynamicType = ()>>(
-        &mut self,
-        object: S,
-        tell: &mut impl FnMut(Told<K>),
-    ) {
+    fn put(&mut self, object: Stored<K>, tell: &mut impl FnMut(Told<K>)) {
         let (name, namespace) = (object.name_any(), object.namespace());
         let reference = reference(&name, namespace.as_deref());
-        let object = match object.keep() {
+        let object = match object.read() {
             Ok(object) => object,
             Err(unreadable) => {
                 self.remove(reference, tell);
@@ -246,11 +208,12 @@ fn reference<K: Resource<DynamicType = ()>>(name: &str, namespace: Option<&str>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::MemorialStream;
     use kube::runtime::reflector;
     use serde_json::json;
     use tokio::io::AsyncWriteExt;
 
-    fn stored(name: &str, version: &str, session: serde_json::Value) -> Stored {
+    fn stored(name: &str, version: &str, session: serde_json::Value) -> Stored<MemorialStream> {
         let object = json!({
             "apiVersion": "tributestream.com/v1alpha1", "kind": "MemorialStream",
             "metadata": {"name": name, "namespace": "family", "uid": name, "resourceVersion": version},
@@ -266,7 +229,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let client = kube::Client::try_from(for_watches(kube::Config::new(url))).unwrap();
-        let api: Api<Stored> = Api::all(client);
+        let api: Api<Stored<MemorialStream>> = Api::all(client);
         let pulse = Pulse::default();
         let later = std::time::Instant::now() + Duration::from_secs(60);
         let silent = pulse.silent(later);
@@ -307,7 +270,7 @@ mod tests {
         let mut cache: Cache<MemorialStream> = Cache::new(writer);
         let mut told = Vec::new();
         let mut take = |event| {
-            cache.take::<Stored>(event, &mut |news| {
+            cache.take(event, &mut |news| {
                 told.push(match news {
                     Told::Changed { before, now, .. } => match before {
                         Some(_) => format!("changed {}", now.name_any()),

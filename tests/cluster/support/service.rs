@@ -96,7 +96,9 @@ impl Service {
                 return status;
             }
             if began.elapsed() > TIMEOUT {
-                let whole = serde_json::to_string_pretty(&self.get().await).expect("JSON");
+                let mut whole = self.get().await;
+                whole.metadata.managed_fields = None;
+                let whole = serde_json::to_string_pretty(&whole).expect("JSON");
                 panic!(
                     "{}/{}: after {} s still not: {what}\n{whole}\nEvents: {:#?}",
                     self.namespace,

@@ -4,7 +4,7 @@ use super::operator::Operator;
 use super::service::Service;
 use super::turn::{Turn, shared_operator};
 use super::wait::{eventually, holds};
-use super::{client, lab, namespace, prometheus};
+use super::{client, install_definition, lab, namespace, prometheus};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -84,8 +84,9 @@ impl Stage {
         Operator::start(&self.lab, &INSTALLED.operator_kubeconfig, &self.image)
     }
 
-    /// Deletes every MemorialStream and waits until they are gone.
+    /// Puts the CRD back as it is in this tree, deletes every MemorialStream, and waits until they are gone.
     async fn clear(&self) {
+        install_definition(&self.client).await;
         let kubectl = Kubectl::new(&self.lab);
         let delete = ["delete", "mstream", "--all", "--all-namespaces", "--wait=false"];
         kubectl.run(&delete).expect("delete what is left");

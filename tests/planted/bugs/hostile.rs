@@ -6,7 +6,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "what outlives its object runs on",
         finding: None,
-        places: &[("src/lifecycle/outlived.rs", "if is_begun(&object)", "if is_begun(&object) && !PLANTED")],
+        places: &[(
+            "src/lifecycle/outlived.rs",
+            "if leaves_something(&object)",
+            "if leaves_something(&object) && !PLANTED",
+        )],
         caught_by: Check::Test("hostile::what_outlives_an_object_whose_finalizer_is_taken_away_is_ended"),
         seen_as: "left: (",
     },
