@@ -184,6 +184,8 @@ impl world::LiveKit for LiveKit {
         let project = self.project(credentials)?;
         let (here, named, metadata) = (Arc::clone(&project), name.to_owned(), metadata.to_owned());
         let deed = async move {
+            // One from before says nothing of what comes, though its answer may be lost.
+            here.rooms.forget();
             let create =
                 here.api.create_room(&named, &metadata, EMPTY_TIMEOUT_SECONDS, DEPARTURE_TIMEOUT_SECONDS);
             let room = here.pulse.watch(create).await;

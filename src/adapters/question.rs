@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a pass waits for an answer.
+/// How old a request may be that a pass waits for: whoever comes later does not wait for what makes others wait already.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// How long for that of a slow account, unless it is urgent.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -88,7 +88,8 @@ pub(super) struct Question<T> {
 }
 
 struct State<T> {
-    flight: Option<Flight<T>>,
+    /// With the time at which it began.
+    flight: Option<(Instant, Flight<T>)>,
     /// Counts how often everything that was known became worthless.
     epoch: u64,
     failures: u32,
@@ -134,17 +135,19 @@ impl<T: Send + Sync + 'static> Question<T> {
         }
         let flight = {
             let mut state = self.state();
-            let under_way = state.flight.clone().filter(|flight| flight.peek().is_none());
+            let under_way = state.flight.clone().filter(|(_, flight)| flight.peek().is_none());
             match (under_way, &state.failed) {
                 (Some(flight), _) => flight,
                 (None, Some((until, error))) if Instant::now() < *until => return Err(error.clone()),
                 (None, _) => {
-                    let flight = self.begin(state.epoch, ask);
+                    let flight = (Instant::now(), self.begin(state.epoch, ask));
                     state.flight = Some(flight.clone());
                     flight
                 }
             }
         };
+        // Who needs an answer of this moment waits for it: one that came between two passes would be too old for both.
+        let flight = if now { (Instant::now(), flight.1) } else { flight };
         match wait(pulse, freshness < URGENT, flight).await {
             Some(answer) => answer,
             None => self.slot.get().filter(|last| serves(last, GRACE)).ok_or_else(|| self.no_answer_yet()),
@@ -230,10 +233,10 @@ impl<T: Send + Sync + 'static> Question<T> {
 }
 
 /// Waits for a flight as long as the account's pulse makes it worth while.
-async fn wait<T>(pulse: &Pulse, urgent: bool, flight: Flight<T>) -> Option<Answer<T>> {
-    let begun = Instant::now();
+async fn wait<T>(pulse: &Pulse, urgent: bool, (begun, flight): (Instant, Flight<T>)) -> Option<Answer<T>> {
+    let left = |timeout: Duration| timeout.saturating_sub(begun.elapsed());
     if !pulse.is_slow()
-        && let Ok(answer) = tokio::time::timeout(SLOW, flight.clone()).await
+        && let Ok(answer) = tokio::time::timeout(SLOW.min(left(TIMEOUT)), flight.clone()).await
     {
         return Some(answer);
     }
@@ -243,7 +246,7 @@ async fn wait<T>(pulse: &Pulse, urgent: bool, flight: Flight<T>) -> Option<Answe
     };
     // An account that is not slow makes us wait for the rate limit, which is the same for all.
     let timeout = if pulse.is_slow() && place.is_none() { Duration::ZERO } else { timeout };
-    tokio::time::timeout(timeout.saturating_sub(begun.elapsed()), flight).await.ok()
+    tokio::time::timeout(left(timeout), flight).await.ok()
 }
 
 #[cfg(test)]
@@ -335,6 +338,16 @@ mod tests {
         sleep(SECOND * 30).await;
         assert_eq!(asked.get(SECOND * 60, SECOND * 8, false).await, Ok(0));
         assert_eq!(asked.times(), 1);
+    }
+
+    /// Each pass of whoever is on air would else be late by as much, over and over.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_makes_others_wait_already_is_not_waited_for_again() {
+        let asked = Asked::new();
+        asked.get(SECOND * 2, SECOND * 20, false).await.unwrap_err();
+        let begun = Instant::now();
+        asked.get(SECOND * 2, SECOND * 20, false).await.unwrap_err();
+        assert_eq!((begun.elapsed(), asked.times()), (Duration::ZERO, 1));
     }
 
     #[tokio::test(start_paused = true)]

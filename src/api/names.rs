@@ -60,6 +60,12 @@ pub fn marker_prefix(cluster_id: &str) -> String {
     format!("{MARKERS}{cluster_id}/")
 }
 
+/// Whether `text` is the marker of another object than the one whose marker this is.
+pub fn is_of_another(text: &str, marker: &str) -> bool {
+    let uid = |text: &str| text.strip_prefix(MARKERS)?.rsplit_once('/').map(|(_, uid)| uid.to_owned());
+    uid(text).is_some_and(|theirs| uid(marker) != Some(theirs))
+}
+
 /// Whether an operator of this kind made it, in whatever cluster.
 pub fn is_marker(text: &str) -> bool {
     text.starts_with(MARKERS)
@@ -74,5 +80,14 @@ mod tests {
         let uid = "5e0d86a4-13a5-4a4f-9d6b-0f3a4e7c1b2d";
         assert!(marker(uid, uid).len() <= 255);
         assert!(room_name(uid, i64::MAX).len() <= 256);
+    }
+
+    #[test]
+    fn a_marker_of_another_object_names_another_uid() {
+        let ours = marker("c", "u");
+        assert!(is_of_another(&marker("c", "v"), &ours));
+        for text in [&*ours, &marker("d", "u"), "a product's own", "", "memorialstream/"] {
+            assert!(!is_of_another(text, &ours), "{text}");
+        }
     }
 }

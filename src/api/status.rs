@@ -284,6 +284,9 @@ pub struct EgressStatus {
     /// When the present one was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
+    /// Since when `OnAir` was False, and not True since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dark_since: Option<Time>,
     /// Why the last one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::backoff::{Effect, Failure, FailureClass, Part};
 use super::context::{Context, Memory};
-use super::observed::Observed;
+use super::observed::{Created, Observed};
 use super::plan::{self, Action};
 use crate::api::names::PROGRAM_IDENTITY;
 use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
@@ -39,6 +39,17 @@ pub enum Outcome {
     PodMade,
     /// The object is free to go.
     Released,
+}
+
+impl Outcome {
+    /// The create that was not sent.
+    pub fn unsent(&self) -> Option<Created> {
+        match self {
+            Self::StreamNotCreated => Some(Created::Stream),
+            Self::EgressNotStarted => Some(Created::Egress),
+            _ => None,
+        }
+    }
 }
 
 /// What the actions of one pass need.
@@ -108,6 +119,12 @@ impl ActionError {
 impl From<ActionError> for Failure {
     fn from(error: ActionError) -> Self {
         Self { class: error.class, reason: error.reason, message: error.message }
+    }
+}
+
+impl From<KubernetesError> for Failure {
+    fn from(error: KubernetesError) -> Self {
+        ActionError::from(error).into()
     }
 }
 

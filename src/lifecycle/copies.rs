@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::observed::Observed;
-use super::plan::has_finalizer;
+use super::plan::{Action, has_finalizer};
 use crate::api::MemorialStream;
 use crate::service::Identity;
 use crate::service::credentials::Access;
@@ -13,13 +13,17 @@ use std::time::Duration;
 /// Between two looks for copies that nobody uses: one is left only by an operator that dies between two calls.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// Keeps the credentials with which both providers let us in, and returns the name of their copy. Nothing is begun without
-/// one; where something exists, an end does not wait for it.
+/// Keeps the credentials with which both providers let us in, and returns the name of their copy. What else there is to do
+/// does not wait for it.
+///
+/// # Errors
+/// There is none, and these actions would begin something that nobody could end one day.
 pub(super) async fn keep_credentials(
     context: &Context,
     identity: &Identity,
     object: &MemorialStream,
     observed: &Observed,
+    actions: &[Action],
 ) -> Result<Option<String>, KubernetesError> {
     let before = object.status.as_ref().and_then(|status| status.credentials_copy.clone());
     let (Access::Granted { environment, .. }, Some(credentials)) = (&observed.access, &observed.credentials)
@@ -37,12 +41,13 @@ pub(super) async fn keep_credentials(
     if observed.set_aside.is_some()
         && in_use.of(secrets, identity, object).await.as_ref() == Some(credentials)
     {
-        return Ok(before);
+        // A status that names it may not have been taken.
+        return Ok(in_use.name(identity).or(before));
     }
     let environment = &environment.environment_id;
     match in_use.keep(secrets, identity, object, environment, credentials).await {
         Ok(name) => Ok(Some(name)),
-        Err(error) if !may_exist(object) => Err(error),
+        Err(error) if actions.iter().any(is_begun_by) => Err(error),
         Err(error) => {
             tracing::warn!(%error, object = %identity, "the copy of the credentials was not renewed");
             Ok(before)
@@ -50,12 +55,9 @@ pub(super) async fn keep_credentials(
     }
 }
 
-/// Whether something of the object may exist at a provider.
-fn may_exist(object: &MemorialStream) -> bool {
-    object.status.as_ref().is_some_and(|status| {
-        let stream = status.mux.as_ref().is_some_and(|mux| mux.stream_id.is_some() || mux.creating.is_some());
-        stream || status.room.as_ref().is_some_and(|room| room.name.is_some())
-    })
+/// Whether something begins by it at a provider, perhaps in another account than all before.
+pub(super) fn is_begun_by(action: &Action) -> bool {
+    matches!(action, Action::CreateStream(_) | Action::CreateRoom(_))
 }
 
 /// Deletes the copies of credentials that no object uses any more, `released` set apart: the cache may still hold it.

@@ -77,6 +77,7 @@ impl Given {
                 playback_base_url: "https://play".into(),
             },
             set_aside: None,
+            addresses_wait: false,
             stream: Seen::Known(Some(stream())),
             stream_is_awaited: false,
             marked_age: Duration::ZERO,

@@ -60,6 +60,16 @@ impl Unsent {
         bound(&mut inner.unsent);
     }
 
+    /// The create that stands in this record did not follow, though no status may tell of that.
+    pub fn did_not_follow(&self, what: Created, record: &MemorialStreamStatus) {
+        let mut inner = self.inner();
+        for one in intents(record).filter(|one| one.0 == what) {
+            inner.sent.remove(&one);
+            inner.unsent.insert(one);
+        }
+        bound(&mut inner.unsent);
+    }
+
     /// The record of these actions stands, and they follow.
     pub fn is_sent(&self, actions: &[Action], record: &MemorialStreamStatus) {
         let mut inner = self.inner();
@@ -77,15 +87,21 @@ fn bound(all: &mut BTreeSet<Noted>) {
     }
 }
 
-/// The creates among these actions.
+/// The creates of which a record tells.
+fn intents(record: &MemorialStreamStatus) -> impl Iterator<Item = Noted> {
+    let noted = |what| move |intent: &CreateIntent| (what, intent.since.0.as_second());
+    let egress = record.egress.as_ref().and_then(|egress| egress.starting.as_ref());
+    let stream = record.mux.as_ref().and_then(|mux| mux.creating.as_ref());
+    egress.map(noted(Created::Egress)).into_iter().chain(stream.map(noted(Created::Stream)))
+}
+
+/// Those among them that are these actions.
 fn noted(actions: &[Action], record: &MemorialStreamStatus) -> impl Iterator<Item = Noted> {
-    let since = |intent: &CreateIntent| intent.since.0.as_second();
-    let egress = record.egress.as_ref().and_then(|egress| egress.starting.as_ref()).map(since);
-    let stream = record.mux.as_ref().and_then(|mux| mux.creating.as_ref()).map(since);
-    actions.iter().filter_map(move |action| match action {
-        Action::StartEgress { .. } => Some((Created::Egress, egress?)),
-        Action::CreateStream(_) => Some((Created::Stream, stream?)),
-        _ => None,
+    intents(record).filter(|(what, _)| {
+        actions.iter().any(|action| match what {
+            Created::Egress => matches!(action, Action::StartEgress { .. }),
+            Created::Stream => matches!(action, Action::CreateStream(_)),
+        })
     })
 }
 
@@ -119,5 +135,10 @@ mod tests {
         unsent.is_sent(&actions, &record(1_300));
         unsent.is_given_up(&actions, &record(1_900));
         assert_eq!(unsent.seen(), BTreeSet::new());
+        // What came before it in that pass failed.
+        unsent.did_not_follow(Created::Egress, &record(1_900));
+        assert_eq!(unsent.seen(), BTreeSet::new());
+        unsent.did_not_follow(Created::Stream, &record(1_900));
+        assert_eq!(unsent.seen(), BTreeSet::from([(Created::Stream, 1)]));
     }
 }

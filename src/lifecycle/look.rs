@@ -1,11 +1,11 @@
 //! Which questions to Mux and LiveKit a pass asks: they cost what is live, not what exists. Pure.
 
-use super::at_rest::{is_at_rest, lacks_playback_id, mux_stream_is};
-use super::backoff::Backoffs;
+use super::at_rest::{is_at_rest, lacks_playback_id, may_have_forgotten_its_stream, mux_stream_is};
+use super::backoff::{Backoffs, Part};
 use super::plan::{Timings, may_be_visited, room_may_return, shortest_rest};
 use crate::api::MemorialStream;
 use crate::api::conditions::{ConditionType, is_true};
-use crate::api::spec::{State, StreamDeletion, Via};
+use crate::api::spec::{State, Via};
 use crate::api::{MemorialStreamStatus, Reason};
 use crate::service::desired::{broadcast_under_way, via};
 use crate::service::pod::PodSeen;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// A stream of ours that is not on air and that nobody else touches is as it was seen or left last.
 const UNTOUCHED: Duration = Duration::from_secs(600);
+/// How old the list may be in which a stream is looked for that status does not know of.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// After the end of a sender its recording is completed.
 const RECORDING_CLOSES: SignedDuration = SignedDuration::from_secs(120);
 /// A stream that comes on air is not in the list yet. It is asked for by its id more rarely than the list is, which will
@@ -83,15 +85,18 @@ pub fn look(
     let stream = match status.mux.as_ref().map(|mux| (&mux.stream_id, &mux.creating)) {
         Some((Some(_), _)) if under_way => on_air(is_reached(object, state), state, timings),
         Some((Some(_), _)) if busy => {
-            let quiet = backoffs.is_empty() && !ended_just_now(status, now);
-            coming_up(object, state, pod_is_ready, held, quiet, timings)
+            let failed = backoffs.keys().any(|effect| matches!(effect.part, Part::Stream | Part::Settings));
+            let open = ended_just_now(status, now);
+            coming_up(object, state, pod_is_ready, held, (failed, open), timings)
         }
         // Each time that it is come to, unless something else brought it here in between.
         Some((Some(_), _)) if rests => StreamLook::Spare(shortest_rest(timings)),
-        Some((Some(_), _)) if is_deleted_with_its_stream(object) => StreamLook::No,
         Some((Some(_), _)) if lacks_playback_id(status) => StreamLook::Spare(timings.slow / 2),
         Some((Some(_), _)) => StreamLook::ById(UNTOUCHED),
         Some((None, Some(_))) => StreamLook::Search(timings.second_search / 2),
+        Some((None, None)) | None if state != State::Ended && may_have_forgotten_its_stream(object, now) => {
+            StreamLook::Search(FORGOTTEN)
+        }
         Some((None, None)) | None => StreamLook::No,
     };
     Look {
@@ -118,16 +123,17 @@ fn coming_up(
     state: State,
     pod_is_ready: bool,
     held: bool,
-    quiet: bool,
+    (failed, open): (bool, bool),
     timings: &Timings,
 ) -> StreamLook {
     // A sender must not be started on the word of an old answer. Without a pod that is ready none starts.
     if state == State::Live && pod_is_ready && !held {
         return StreamLook::Now;
     }
-    match mux_stream_is(object, Reason::Enabled) && quiet {
+    // What is in trouble, and what people change over and over, asks no oftener: looks of those that go live would wait.
+    match mux_stream_is(object, Reason::Enabled) && !failed && !open {
         true => StreamLook::Spare(timings.standby),
-        false if held => StreamLook::ById(timings.standby),
+        false if held || state == State::Standby && !open => StreamLook::ById(timings.standby),
         false => StreamLook::ById(timings.steady),
     }
 }
@@ -138,12 +144,6 @@ pub fn may_show_program(pod: &PodSeen, status: &MemorialStreamStatus, now: Times
     let runs = is_true(&status.conditions, ConditionType::CompositorReady);
     let comes_up = pod.ready_since.is_none_or(|since| now.duration_since(since) < COMES_UP);
     pod.ready && !pod.deleting && !pod.stray && (runs || comes_up)
-}
-
-/// Mux deletes a stream whatever its state.
-fn is_deleted_with_its_stream(object: &MemorialStream) -> bool {
-    let policy = object.spec.deletion_policy.as_ref().and_then(|policy| policy.stream).unwrap_or_default();
-    object.metadata.deletion_timestamp.is_some() && policy == StreamDeletion::Delete
 }
 
 /// Whether `state` is reached, as far as was known when status was written.
@@ -267,7 +267,7 @@ mod tests {
         let timings = Timings::default();
         assert_eq!(look(true, &Backoffs::new()), StreamLook::Now);
         assert_eq!(look(false, &Backoffs::new()), StreamLook::Spare(timings.standby));
-        assert_eq!(look(true, &backoffs(60)), StreamLook::ById(timings.standby));
+        assert_eq!(look(true, &backoffs(60)), StreamLook::Spare(timings.standby));
         assert_eq!(look(true, &backoffs(-1)), StreamLook::Now);
     }
 
@@ -294,7 +294,10 @@ mod tests {
         let by_id = StreamLook::ById(timings.steady);
         let ended = with(standby(), |status| status.ended_at = ago(5));
         assert_eq!(stream(&ended, State::Standby), by_id);
-        assert_eq!(stream(&object(State::Idle, Reason::Disabled), State::Standby), by_id);
+        let rarely = StreamLook::ById(timings.standby);
+        assert_eq!(stream(&object(State::Idle, Reason::Disabled), State::Standby), rarely);
+        let other = looked(&standby(), State::Standby, false, &backoffs(0)).stream;
+        assert_eq!(other, StreamLook::Spare(timings.standby), "another part failed");
     }
 
     #[test]
@@ -308,15 +311,6 @@ mod tests {
         assert_eq!(stream(&starts, State::Live), on_air(timings.fast, COMES_ON_AIR));
         let ending = with(object(State::Live, Reason::Enabled), |status| status.ending_since = ago(1));
         assert_eq!(stream(&ending, State::Idle), on_air(timings.fast, timings.steady));
-    }
-
-    #[test]
-    fn a_stream_that_goes_with_its_object_is_not_looked_at_first() {
-        let mut object = object(State::Idle, Reason::Disabled);
-        object.metadata.deletion_timestamp = Some(Time(NOW));
-        assert_eq!(stream(&object, State::Idle), StreamLook::No);
-        object.spec.deletion_policy.get_or_insert_default().stream = Some(StreamDeletion::Retain);
-        assert_eq!(stream(&object, State::Idle), StreamLook::ById(UNTOUCHED));
     }
 
     #[test]

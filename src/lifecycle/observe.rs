@@ -5,6 +5,7 @@ use super::look::{StreamLook, look, may_show_program};
 use super::observed::{Observed, Seen};
 use super::plan::has_finalizer;
 use super::sight::Sight;
+use crate::api::names::is_of_another;
 use crate::api::spec::State;
 use crate::api::{MemorialStream, MemorialStreamStatus};
 use crate::providers::ProviderError;
@@ -20,7 +21,7 @@ use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
 
 /// How old the list of all streams may be in which duplicates are looked for.
-const SCAN: Duration = Duration::from_secs(600);
+const SCAN: Duration = Duration::from_secs(1800);
 /// How old the word about a duplicate may be.
 const SECONDS: Duration = Duration::from_secs(10);
 /// Of how many streams with its marker a pass takes notice.
@@ -44,7 +45,7 @@ pub async fn observe(
     // An object is not let go on the word of an old list.
     let rooms_freshness =
         if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
-    let SignedIn { access, set_aside, credentials } =
+    let SignedIn { access, set_aside, credentials, addresses_wait } =
         sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
     // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
     // Anybody may make a pod: one that no status records keeps nothing on.
@@ -62,6 +63,7 @@ pub async fn observe(
             && context.in_use.remembered(identity).as_ref() == credentials.as_ref(),
         access,
         set_aside,
+        addresses_wait,
         stream: Seen::NotAsked,
         stream_is_awaited: false,
         marked: Seen::NotAsked,
@@ -106,11 +108,14 @@ pub async fn observe(
             Some((endpoint, status))
         },
         async {
-            let room = status.room.as_ref().and_then(|room| room.name.as_ref()).filter(|_| under_way)?;
+            let room = status.room.as_ref().and_then(|room| room.name.as_ref()).filter(|_| under_way);
+            let room = room.filter(|room| identity.owns_room(room))?;
             Some(world.livekit.participants(&credentials.livekit, room, timings.fast).await)
         },
         async {
-            let url = status.playback_url.as_ref().filter(|_| under_way)?;
+            let base = credentials.playback_base_url.trim_end_matches('/');
+            let is_ours = |url: &&String| url.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
+            let url = status.playback_url.as_ref().filter(|_| under_way).filter(is_ours)?;
             Some(world.viewer.playlist(url).await)
         },
         async {
@@ -199,6 +204,7 @@ async fn streams(
             let ids = mux.marked_streams(credentials, marker, SCAN).await;
             let seconds = ids.map(|ids| ids.into_iter().filter(|second| second != id).collect());
             let seconds = those_that_exist(mux.as_ref(), credentials, seconds, SECONDS).await;
+            let own = ours(own, marker);
             return Streams { own, awaited, marked: seconds.map_or(Seen::NotAsked, Seen::Known) };
         }
         StreamLook::OnAir { list, own } => {
@@ -211,7 +217,21 @@ async fn streams(
             }
         }
     };
-    without_marked(stream)
+    without_marked(ours(stream, marker))
+}
+
+/// Status is not proof: whoever may write it may name any stream. Another object's is none of ours, as in a status that was
+/// restored under a new UID; one that says nothing is left alone.
+fn ours(stream: Seen<Option<LiveStream>>, marker: &str) -> Seen<Option<LiveStream>> {
+    let Seen::Known(Some(named)) = &stream else { return stream };
+    let text = named.passthrough.as_deref().unwrap_or_default();
+    if text == marker {
+        stream
+    } else if is_of_another(text, marker) {
+        Seen::Known(None)
+    } else {
+        Seen::Failed(ProviderError::not_ours(&named.id, marker))
+    }
 }
 
 /// The streams themselves: what bears our marker is not taken or deleted on the word of a list. No more than a few at

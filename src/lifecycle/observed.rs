@@ -3,9 +3,9 @@
 use super::backoff::Backoffs;
 use super::in_flight::{StartSeen, WorkerSeen};
 use super::sight::Sight;
-use crate::providers::ProviderError;
 use crate::providers::livekit::{Egress, LiveKitRoom, Participant};
 use crate::providers::mux::LiveStream;
+use crate::providers::{Cause, ProviderError};
 use crate::service::credentials::{Access, Credentials, SetAside};
 use crate::service::pod::{PodSeen, RecordedPod};
 use crate::service::stream_key::KeptKey;
@@ -31,6 +31,8 @@ pub struct Observed {
     pub access: Access,
     /// Why the Secret cannot be used, where the credentials that worked last are used instead.
     pub set_aside: Option<SetAside>,
+    /// The Secret names other addresses of Mux than those that are used while mourners are reached by them.
+    pub addresses_wait: bool,
     /// The Mux live stream.
     pub stream: Seen<Option<LiveStream>>,
     /// It was asked for, since there was room for a look on which nothing depends, and the answer is on its way.
@@ -137,9 +139,14 @@ impl Observed {
             Access::Granted { .. } | Access::Unusable(_) => None,
         };
         access
-            .or(self.stream.error())
+            .or(self.stream.error().filter(|_| self.stream_is_not_ours().is_none()))
             .or(self.marked.error())
             .or(self.rooms.error())
             .or(self.egresses.error())
+    }
+
+    /// What is wrong where status names a stream that does not say that it is ours.
+    pub fn stream_is_not_ours(&self) -> Option<&ProviderError> {
+        self.stream.error().filter(|error| error.cause == Some(Cause::NotOurs))
     }
 }

@@ -1,8 +1,9 @@
 //! One pass of the life-cycle lane.
 
 use super::apply::{self, Outcome};
+use super::backoff::Failure;
 use super::context::Context;
-use super::copies::{keep_credentials, sweep_copies};
+use super::copies::{is_begun_by, keep_credentials, sweep_copies};
 use super::observe::observe;
 use super::plan::{self, Action, Event, has_finalizer};
 use super::status;
@@ -49,7 +50,7 @@ pub async fn reconcile(
     let mut observed = observe(context, &identity, object, &memory, now).await;
     // Looking may have taken long: what is decided now, and noted, counts from now.
     let now = context.world.clock.now();
-    let plan = plan::plan(&identity, object, &observed, now, &context.timings);
+    let mut plan = plan::plan(&identity, object, &observed, now, &context.timings);
     for effect in &plan.mended {
         memory.failures.worked(*effect);
         observed.backoffs.remove(effect);
@@ -63,9 +64,22 @@ pub async fn reconcile(
         }
         stands
     });
-    let mut described = status::describe(object, &observed, &plan, now);
-    described.credentials_copy = keep_credentials(context, &identity, object, &observed).await?;
     let awaited = matches!(plan.desired.state, State::Live | State::Standby);
+    let copy = match keep_credentials(context, &identity, object, &observed, &plan.actions).await {
+        Ok(copy) => copy,
+        Err(error) => {
+            let failure = Failure::from(error);
+            for action in plan.actions.iter().filter(|action| is_begun_by(action)) {
+                let jitter = context.world.clock.jitter();
+                memory.failures.failed(action.effect(), failure.clone(), awaited, jitter);
+            }
+            observed.backoffs = memory.failures.backoffs();
+            plan = plan::plan(&identity, object, &observed, now, &context.timings);
+            object.status.as_ref().and_then(|status| status.credentials_copy.clone())
+        }
+    };
+    let mut described = status::describe(object, &observed, &plan, now);
+    described.credentials_copy = copy;
     // The record comes first: an intent that is not written down is a create that is never found again.
     let written = match not_taken {
         Some(error) => Err(error),
@@ -105,9 +119,16 @@ pub async fn reconcile(
             return Err(error);
         }
     };
-    memory.beside.recorded(&observed.start);
+    // A cache that lags does not know of the start yet whose answer this is: nothing stands in status then.
+    let is_newer = object.metadata.resource_version != stored.metadata.resource_version;
+    if is_newer || notes_a_start(&stored) {
+        memory.beside.recorded(&observed.start);
+    }
     let pass = pass(&object);
     let outcomes = pass.apply(&plan.actions).await;
+    for what in outcomes.iter().filter_map(Outcome::unsent) {
+        memory.unsent.did_not_follow(what, &described);
+    }
     tell(context, &object, news.into_iter().chain(plan.events).collect());
     if outcomes.contains(&Outcome::Released) {
         context.memories.forget(&identity);
@@ -136,6 +157,11 @@ pub async fn reconcile(
     let requeue = over.map_or(requeue, |over| requeue.min(over + Duration::from_millis(50)));
     context.memories.put_away(&identity, memory);
     Ok(controller::Action::requeue(requeue))
+}
+
+fn notes_a_start(object: &MemorialStream) -> bool {
+    let egress = object.status.as_ref().and_then(|status| status.egress.as_ref());
+    egress.is_some_and(|egress| egress.starting.is_some())
 }
 
 /// The API server looked at the write and does not take it. Who merely does not answer may hold a newer object.

@@ -3,10 +3,10 @@
 use super::observed::{Observed, Seen};
 use super::sight::Sight;
 use crate::api::names::PROGRAM_IDENTITY;
-use crate::api::spec::Via;
-use crate::api::{MemorialStreamStatus, Reason};
+use crate::api::spec::{LatencyMode, Via};
+use crate::api::{MemorialStreamSpec, MemorialStreamStatus, Reason};
 use crate::providers::livekit::{Egress, EgressStatus, Participant};
-use crate::providers::mux::LiveStreamStatus;
+use crate::providers::mux::{LatencyMode as StreamLatency, LiveStreamStatus};
 use crate::service::pod::{PodSeen, in_use};
 use memorialstream_compositor_protocol::CompositorStatus;
 
@@ -57,6 +57,18 @@ impl Witnesses {
     /// Mux or a mourner's player says that nothing comes from a sender of ours.
     pub fn nothing_arrives(&self) -> bool {
         self.mux.is_against() || matches!(&self.viewer, Testimony::Against(Reason::PlaylistStalled, _))
+    }
+}
+
+/// Mux plays a slate of its own through the reconnect window of low latency streams
+/// (mux.com/docs/guides/handle-live-stream-disconnects).
+pub fn slate_may_play(spec: &MemorialStreamSpec, observed: &Observed) -> bool {
+    match &observed.stream {
+        Seen::Known(Some(stream)) => stream.latency_mode != StreamLatency::Standard,
+        _ => {
+            let asked = spec.mux.as_ref().and_then(|mux| mux.latency_mode);
+            asked.unwrap_or_default() != LatencyMode::Standard
+        }
     }
 }
 
@@ -163,7 +175,7 @@ pub fn worker_is_gone(egress: &Egress, observed: &Observed) -> bool {
 
 /// LiveKit lists an egress as a participant from within 0.2 s after its start until some 20 s after its worker's death
 /// (docs/livekit-facts.md). Of one that does not send yet nobody else could tell: there a list counts that shows Program.
-fn has_left(egress: &Egress, observed: &Observed) -> bool {
+pub fn has_left(egress: &Egress, observed: &Observed) -> bool {
     let shows = |all: &[Participant], identity: &str| all.iter().any(|one| one.identity == identity);
     observed.participants.known().is_some_and(|all| match egress.status {
         EgressStatus::Starting => !shows(all, &egress.id) && shows(all, PROGRAM_IDENTITY),

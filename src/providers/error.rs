@@ -71,6 +71,8 @@ pub enum Cause {
     NoCapacity,
     /// The request goes on; its asker waited as long as it could.
     NoAnswerYet,
+    /// What our record names does not say that it is ours.
+    NotOurs,
 }
 
 /// A call to a provider that failed.
@@ -117,6 +119,16 @@ impl ProviderError {
     pub(crate) fn without_id(provider: Provider, operation: &'static str) -> Self {
         let message = format!("{provider}'s answer does not name what was made");
         Self::new(provider, operation, ErrorClass::InDoubt, message)
+    }
+
+    /// What our record names does not say that it is ours: nothing is done with it.
+    pub(crate) fn not_ours(id: &str, marker: &str) -> Self {
+        let message = format!(
+            "status.mux.streamId names live stream {id}, whose passthrough is not {marker}: nothing is done with it. Give it \
+             that passthrough at Mux if it is this service's, else set status.mux to null with kubectl's \
+             --subresource=status; a new one is made then"
+        );
+        Self::new(Provider::Mux, "live_stream", ErrorClass::Terminal, message).because(Cause::NotOurs)
     }
 
     pub(super) fn because(self, cause: Cause) -> Self {

@@ -207,6 +207,11 @@ impl Model {
         &self.state
     }
 
+    /// How it names itself.
+    pub fn environment_id(&self) -> &str {
+        &self.state.environment_id
+    }
+
     /// What the ingest is to do; each is handed out once.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.state.effects)

@@ -43,7 +43,8 @@ impl Pass<'_> {
             return Some(problem.message.clone());
         }
         let failed = self.observed.backoffs.iter().find(|(effect, _)| effect.ending);
-        let unanswered = self.observed.unanswered().map(|error| error.message.clone());
+        let unanswered = self.observed.unanswered().or(self.observed.stream_is_not_ours());
+        let unanswered = unanswered.map(|error| error.message.clone());
         unanswered.or_else(|| failed.map(|(_, backoff)| backoff.message.clone()))
     }
 }

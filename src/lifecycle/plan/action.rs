@@ -127,6 +127,8 @@ impl Action {
                 | Self::AskWorker(_)
                 | Self::StopSender { .. }
                 | Self::KeepStreamKey(_)
+                // Nobody waits for settings.
+                | Self::UpdateStream(..)
         )
     }
 }

@@ -8,7 +8,7 @@ use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::in_flight::StartSeen;
 use crate::lifecycle::observed::{Created, Seen};
 use crate::lifecycle::witnesses::{
-    MISSES_BEYOND_DOUBT, Testimony, is_connected, worker_is_gone, worker_misses,
+    MISSES_BEYOND_DOUBT, Testimony, has_left, is_connected, slate_may_play, worker_is_gone, worker_misses,
 };
 use crate::providers::ErrorClass;
 use crate::providers::livekit::{Egress, EgressStatus as LiveKitStatus, redact};
@@ -17,7 +17,7 @@ use crate::service::stream_key::fingerprint_of_redacted;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
 
-/// How many egresses that were given up are remembered: a lost one stays in LiveKit's list for a day.
+/// How many egresses that were given up are remembered beside those that LiveKit lists: a lost one stays there for a day.
 const MOST_LOST: usize = 20;
 
 /// A start that has no answer by then is looked for in the list: the answer may be lost, which is known only after 90 s.
@@ -97,6 +97,11 @@ impl Pass<'_> {
         }
     }
 
+    /// It is of another's room: whoever may write status may name any.
+    fn is_elsewhere(&self, egress: &Egress) -> bool {
+        !egress.room_name.is_empty() && !self.identity.owns_room(&egress.room_name)
+    }
+
     /// It sends our Program from our present room, and to our stream: whoever else records in the room keeps doing so.
     fn is_ours(&self, egress: &Egress) -> bool {
         self.belongs_to_us(egress) == Some(true)
@@ -104,6 +109,9 @@ impl Pass<'_> {
 
     /// Absent where nobody knows yet: neither adopted nor stopped for that.
     fn belongs_to_us(&self, egress: &Egress) -> Option<bool> {
+        if self.is_elsewhere(egress) {
+            return Some(false);
+        }
         let room = self.status.room.as_ref();
         let same_room = room.and_then(|room| room.name.as_ref()).is_none_or(|name| *name == egress.room_name)
             && room
@@ -134,6 +142,12 @@ impl Pass<'_> {
     fn note_egress(&mut self, egress: &mut EgressStatus) {
         let (Some(id), Seen::Known(seen)) = (egress.id.clone(), &self.observed.egresses) else { return };
         match seen.iter().find(|seen| seen.id == id) {
+            Some(found) if self.is_elsewhere(found) => {
+                let message =
+                    format!("egress {id}, which status names, is of another room; it is left alone");
+                self.warn("EgressNotOurs", message);
+                (egress.id, egress.status, egress.stopping_since) = (None, None, None);
+            }
             Some(found) => {
                 egress.status = Some(status_word(&found.status).into());
                 if !found.error.is_empty() {
@@ -166,8 +180,13 @@ impl Pass<'_> {
     fn forget_lost(&self, egress: &mut EgressStatus) {
         let Seen::Known(seen) = &self.observed.egresses else { return };
         egress.lost.retain(|id| seen.iter().find(|seen| seen.id == *id).is_none_or(runs));
-        let surplus = egress.lost.len().saturating_sub(MOST_LOST);
-        egress.lost.drain(..surplus);
+        // What LiveKit lists would be taken for ours again.
+        let mut surplus = egress.lost.len().saturating_sub(MOST_LOST);
+        egress.lost.retain(|id| {
+            let forgotten = surplus > 0 && seen.iter().all(|seen| seen.id != *id);
+            surplus -= usize::from(forgotten);
+            !forgotten
+        });
     }
 
     /// Makes sure of one egress that reaches Mux.
@@ -223,7 +242,9 @@ impl Pass<'_> {
         // too, or nobody must see that anything arrives.
         let witnesses = self.witnesses();
         let silent = worker_misses(record, self.observed) >= MISSES_BEYOND_DOUBT;
-        let unseen = silent && witnesses.viewer != Testimony::For;
+        // A playlist that grows by Mux's slate shows nothing of ours: there LiveKit's list of who is in the room must say so.
+        let slate = slate_may_play(&self.object.spec, self.observed) && has_left(record, self.observed);
+        let unseen = silent && (slate || witnesses.viewer != Testimony::For);
         let gone = worker_is_gone(record, self.observed) && (unseen || witnesses.nothing_arrives());
         let gone = gone && !self.joins_just_now();
         if !gone && !does_not_stop {
@@ -331,6 +352,7 @@ impl Pass<'_> {
             .flatten()
             .filter(|seen| matches!(seen.status, LiveKitStatus::Starting | LiveKitStatus::Active))
             .filter(|seen| kept.as_ref() != Some(&seen.id) && !self.observed.stops.contains(&seen.id))
+            .filter(|seen| !self.is_elsewhere(seen))
             .filter(|seen| lost.contains(&seen.id) || (!in_doubt && self.is_ours(seen)))
             .map(|seen| seen.id.clone())
             .collect();
@@ -357,15 +379,8 @@ impl Pass<'_> {
 
     /// For how long nothing has reached mourners although a sender of this broadcast runs; absent while they see Program.
     pub(super) fn dark_for(&self) -> Option<Duration> {
-        use crate::api::conditions::{ConditionType, Truth, find};
-        let conditions =
-            self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
-        let on_air = find(conditions, ConditionType::OnAir)?;
-        if on_air.status == Truth::True.as_str() {
-            return None;
-        }
-        let started = self.status.egress.as_ref().and_then(|egress| egress.started_at.as_ref());
-        let since = &on_air.last_transition_time;
+        let egress = self.status.egress.as_ref()?;
+        let (since, started) = (egress.dark_since.as_ref()?, egress.started_at.as_ref());
         // A clock that went back left a time in the future: then the start alone counts.
         Some(match started {
             Some(started) if since.0 > self.now => self.elapsed(started),

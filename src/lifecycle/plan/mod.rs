@@ -151,6 +151,7 @@ pub fn plan(
         mended: Vec::new(),
         due: None,
     };
+    pass.disown_room();
     pass.set_clocks_right();
     pass.decide();
     let requeue = pass.requeue();
@@ -263,7 +264,11 @@ impl Pass<'_> {
             // Its answer is unknown: the search goes on until the stream is found or known to be absent.
             (None, Some(_)) => {}
             (Some(id), _) => match policy {
-                StreamDeletion::Delete => self.act(Action::DeleteStream(id)),
+                StreamDeletion::Delete => {
+                    if matches!(self.observed.stream, Seen::Known(Some(_))) {
+                        self.act(Action::DeleteStream(id));
+                    }
+                }
                 StreamDeletion::Retain if self.stream_rests() => self.release(),
                 StreamDeletion::Retain => {}
             },

@@ -41,6 +41,14 @@ pub fn may_be_visited(status: &MemorialStreamStatus, now: Timestamp) -> bool {
 }
 
 impl Pass<'_> {
+    /// Status is not proof: whoever may write it may name another's room.
+    pub(super) fn disown_room(&mut self) {
+        let Some(room) = self.status.room.as_mut() else { return };
+        if room.name.as_ref().is_some_and(|name| !self.identity.owns_room(name)) {
+            *room = RoomStatus { epoch: room.epoch, ..RoomStatus::default() };
+        }
+    }
+
     /// Makes sure of the room. True once it exists.
     pub(super) fn ready_room(&mut self) -> bool {
         let mut room = self.status.room.clone().unwrap_or_default();
@@ -96,12 +104,10 @@ impl Pass<'_> {
         let Some(room) = self.status.room.clone().filter(|room| room.name.is_some()) else { return };
         let rooms = self.observed.rooms.known().into_iter().flatten();
         let open = rooms.into_iter().find(|seen| Some(&seen.name) == room.name.as_ref());
-        // One that was there is deleted although a list does not show it: the list may be wrong, and gone is done.
+        // It is deleted although a list does not show it: the list may be wrong, or the answer to its creation is open, and
+        // gone is done.
         let sid = open.map(|open| open.sid.clone()).or_else(|| room.sid.clone());
-        let (Some(name), Some(sid)) = (room.name.clone(), sid) else {
-            self.status.room = Some(RoomStatus { name: None, epoch: room.epoch + 1, ..room });
-            return;
-        };
+        let Some(name) = room.name.clone() else { return };
         if held(&self.observed.backoffs, Effect::ending(Part::Room)) {
             return;
         }
@@ -111,7 +117,7 @@ impl Pass<'_> {
             sid: None,
             epoch: room.epoch + 1,
             deleted_at: Some(Time(self.now)),
-            deleted_sid: Some(sid),
+            deleted_sid: sid,
             deletions: 0,
         });
         self.actions.push(Action::DeleteRoom(name));

@@ -258,6 +258,7 @@ impl Pass<'_> {
             self.stop_egress(id.clone());
         }
         if own {
+            self.note_own_sender();
             self.stop_own_sender();
         }
         let answered = match self.via() {
@@ -313,6 +314,14 @@ impl Pass<'_> {
 
     fn says_farewell(&self) -> bool {
         desired::says_farewell(&self.desired, &self.status) && self.mux_is_active() && self.program_runs()
+    }
+
+    /// It came about, though no pass has seen that while it was wanted.
+    fn note_own_sender(&mut self) {
+        let Some(Ok(compositor)) = &self.observed.compositor else { return };
+        if let Some(egress) = self.status.egress.as_mut() {
+            egress.status.get_or_insert_with(|| compositor.sender.state.as_str().to_owned());
+        }
     }
 
     fn own_sender_runs(&self) -> bool {

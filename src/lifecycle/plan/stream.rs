@@ -4,6 +4,7 @@ use super::{Action, Pass};
 use crate::api::MemorialStreamSpec;
 use crate::api::spec::{LatencyMode, State};
 use crate::api::status::{CreateIntent, MuxStatus};
+use crate::lifecycle::at_rest::may_have_forgotten_its_stream;
 use crate::lifecycle::backoff::{Effect, Part, held};
 use crate::lifecycle::observed::{Created, Observed, Seen};
 use crate::providers::mux::{self, LiveStream, LiveStreamStatus, LiveStreamUpdate, NewLiveStream};
@@ -22,6 +23,9 @@ impl Pass<'_> {
                 Seen::Known(None) => self.stream_was_deleted(&mut mux),
                 Seen::NotAsked | Seen::Failed(_) => {}
             }
+        }
+        // Without one of its own, which of them is the surplus nobody knows.
+        if mux.stream_id.is_some() {
             self.remove_surplus_streams(&mux);
         }
         if mux.stream_id.is_none() {
@@ -40,6 +44,19 @@ impl Pass<'_> {
             // The first is made in the account that the Secret names; one that is lost is replaced where it was.
             let account = self.observed.set_aside.is_none() || mux.lost_stream_id.is_some();
             let needed = !self.deleting() && self.desired.state != State::Ended && kept && account;
+            if needed && may_have_forgotten_its_stream(self.object, self.now) {
+                // Families know the address of the one that there may be. It was not searched for where status named one.
+                let named =
+                    self.object.status.as_ref().and_then(|status| status.mux.as_ref()?.stream_id.as_ref());
+                if named.is_some() {
+                    return;
+                }
+                let Some(marked) = self.observed.marked.known() else { return };
+                let there = marked.iter().filter(|stream| Some(&stream.id) != mux.lost_stream_id.as_ref());
+                if let Some(stream) = there.min_by_key(|stream| (stream.created_at, &stream.id)) {
+                    return self.adopt_stream(mux, stream);
+                }
+            }
             if needed && !held(&self.observed.backoffs, Effect::making(Part::Stream)) {
                 mux.creating = Some(CreateIntent { since: Time(self.now), absent_since: None });
                 if let Access::Granted { environment, .. } = &self.observed.access {
@@ -53,11 +70,7 @@ impl Pass<'_> {
         // A list that lags shows what was deleted.
         let there = marked.iter().filter(|stream| Some(&stream.id) != mux.lost_stream_id.as_ref());
         if let Some(stream) = there.min_by_key(|stream| (stream.created_at, stream.id.clone())) {
-            self.event("MuxStreamAdopted", format!("found Mux live stream {} again", stream.id));
-            self.note_stream(mux, stream);
-            mux.creating = None;
-            self.remove_surplus_streams(mux);
-            return;
+            return self.adopt_stream(mux, stream);
         }
         let Observed { marked_age, creating_for, .. } = *self.observed;
         let grace = self.timings.stream_grace;
@@ -66,6 +79,13 @@ impl Pass<'_> {
             true => Some(intent),
             false => self.after_absence(intent, grace, marked_age),
         };
+    }
+
+    fn adopt_stream(&mut self, mux: &mut MuxStatus, stream: &LiveStream) {
+        self.event("MuxStreamAdopted", format!("found Mux live stream {} again", stream.id));
+        self.note_stream(mux, stream);
+        mux.creating = None;
+        self.remove_surplus_streams(mux);
     }
 
     /// The create that status tells of was noted by a pass that ended there.
@@ -115,7 +135,8 @@ impl Pass<'_> {
 
     fn stream_was_deleted(&mut self, mux: &mut MuxStatus) {
         if !self.deleting() {
-            self.warn("MuxStreamLost", "the Mux live stream was deleted by somebody else; a new one is made");
+            let message = "the Mux live stream was deleted by somebody else, or is another service's; a new one is made";
+            self.warn("MuxStreamLost", message);
         }
         mux.lost_stream_id = mux.stream_id.take();
         mux.playback_ids = Vec::new();

@@ -2,14 +2,14 @@
 
 use super::{Kind, View};
 use crate::api::Reason;
-use crate::api::conditions::{Statement, Truth, find};
-use crate::api::spec::{LatencyMode, State, Via};
+use crate::api::conditions::{Statement, Truth};
+use crate::api::spec::{State, Via};
 use crate::lifecycle::backoff::Part;
 use crate::lifecycle::in_flight::StartSeen;
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::plan::Action;
 use crate::lifecycle::sight::Sight;
-use crate::lifecycle::witnesses::{Testimony, Witnesses};
+use crate::lifecycle::witnesses::{Testimony, Witnesses, slate_may_play};
 use crate::providers::mux::LiveStreamStatus;
 use crate::service::desired::{self, broadcast_under_way};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -98,7 +98,9 @@ impl View<'_> {
             Seen::Known(None) | Seen::NotAsked => false,
             // Mux's API does not answer; what mourners get does not pass through it. Where Mux would play a slate of its
             // own, a playlist that grows says nothing.
-            Seen::Failed(error) if self.slate_may_play() || viewer != Testimony::For => {
+            Seen::Failed(error)
+                if slate_may_play(&self.object.spec, self.observed) || viewer != Testimony::For =>
+            {
                 return Self::unanswered(kind, error);
             }
             Seen::Failed(_) => true,
@@ -142,20 +144,11 @@ impl View<'_> {
         blind && self.observed.age_of_active.is_some_and(|age| age > MUX_IS_SILENT)
     }
 
-    /// Mux plays a slate of its own through the reconnect window of low latency streams
-    /// (mux.com/docs/guides/handle-live-stream-disconnects).
-    fn slate_may_play(&self) -> bool {
-        let mux = self.object.spec.mux.clone().unwrap_or_default();
-        mux.latency_mode.unwrap_or_default() != LatencyMode::Standard
-    }
-
     /// Mux holds the broadcast open for its reconnect window, counted from when OnAir was lost.
     fn reconnecting(&self, why: &str, now: Timestamp) -> String {
         let Seen::Known(Some(stream)) = &self.observed.stream else { return why.to_owned() };
-        let before = self.object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);
-        let lost = find(before, Kind::OnAir)
-            .filter(|condition| condition.status == Truth::False.as_str())
-            .map_or(now, |condition| condition.last_transition_time.0);
+        let dark_since = self.status.egress.as_ref().and_then(|egress| egress.dark_since.as_ref());
+        let lost = dark_since.map_or(now, |since| since.0);
         let window = SignedDuration::from_secs(i64::from(stream.reconnect_window()));
         let deadline = lost.checked_add(window).unwrap_or(lost).to_string();
         let deadline = deadline.split('.').next().unwrap_or(&deadline).trim_end_matches('Z');

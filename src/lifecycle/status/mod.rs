@@ -14,7 +14,7 @@ use crate::api::spec::State;
 use crate::api::status::SourceStatus;
 use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
 use crate::providers::ProviderError;
-use crate::service::desired::{Why, ending_soon, how_to_go_on, session};
+use crate::service::desired::{Why, broadcast_under_way, ending_soon, how_to_go_on, session};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use memorialstream_compositor_protocol::{CompositorStatus, Source};
@@ -37,6 +37,15 @@ pub fn describe(
     }
     if let Some(compositor) = status.compositor.as_mut() {
         compositor.sources = view.sources(&compositor.sources, now);
+    }
+    if let Some(egress) = status.egress.as_mut() {
+        let on_air = statements.iter().find(|one| one.kind == Kind::OnAir).map(|one| one.truth);
+        egress.dark_since = match on_air.filter(|_| broadcast_under_way(&plan.status)) {
+            Some(Truth::False) => Some(egress.dark_since.clone().unwrap_or(Time(now))),
+            // Nobody can say: it is as dark as it was.
+            Some(Truth::Unknown) => egress.dark_since.clone(),
+            Some(Truth::True) | None => None,
+        };
     }
     status.message = worst(&statements).or_else(|| what_holds_it_back(&statements));
     let before = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or(&[]);

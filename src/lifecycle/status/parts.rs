@@ -59,6 +59,9 @@ impl View<'_> {
     pub(super) fn stream(&self) -> Statement {
         let kind = Kind::MuxStreamReady;
         let mux = self.status.mux.clone().unwrap_or_default();
+        if let Some(error) = self.observed.stream_is_not_ours() {
+            return Statement::new(kind, false, Reason::Refused, error.message.clone());
+        }
         if let Some(error) = self.observed.stream.error().or(self.observed.marked.error()) {
             return Self::unanswered(kind, error);
         }

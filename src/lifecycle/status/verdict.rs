@@ -5,6 +5,7 @@ use crate::api::Reason;
 use crate::api::conditions::{Statement, Truth};
 use crate::api::spec::MOST_SESSIONS;
 use crate::api::spec::State;
+use crate::lifecycle::backoff::{Effect, Part};
 use crate::lifecycle::observed::Seen;
 use crate::lifecycle::plan::{latency_mode, paused};
 use crate::service::desired::{Why, broadcast_under_way, session};
@@ -33,6 +34,13 @@ impl View<'_> {
             let message =
                 holds(Kind::MuxStreamReady).map_or_else(String::new, |statement| statement.message.clone());
             return no(Reason::MuxStreamMissing, message);
+        }
+        if let Some(backoff) = self.observed.backoffs.get(&Effect::making(Part::Key)) {
+            let message = format!(
+                "the stream key is not kept, so that a sender that dies while Mux does not answer cannot be started again: {}",
+                backoff.message
+            );
+            return no(backoff.reason, message);
         }
         match &self.observed.compositor {
             Some(Ok(status)) => {
@@ -78,6 +86,9 @@ impl View<'_> {
         let credentials = self.credentials();
         if credentials.truth == Truth::False {
             return yes(credentials.reason, credentials.message);
+        }
+        if let Some(error) = self.observed.stream_is_not_ours() {
+            return yes(Reason::Refused, error.message.clone());
         }
         if let Some(backoff) = self.observed.backoffs.values().find(|backoff| backoff.terminal) {
             return yes(backoff.reason, backoff.message.clone());
@@ -142,6 +153,9 @@ impl View<'_> {
             && stream.latency_mode != latency_mode(&self.object.spec)
         {
             waiting.push("spec.mux.latencyMode");
+        }
+        if self.observed.addresses_wait {
+            waiting.push("MUX_RTMP_URL or MUX_PLAYBACK_BASE_URL");
         }
         if waiting.is_empty() {
             return String::new();

@@ -7,7 +7,9 @@ use crate::api::{MemorialStream, MemorialStreamStatus, Reason};
 use crate::providers::mux::Environment;
 use crate::providers::{ErrorClass, ProviderError};
 use crate::service::Identity;
+use crate::service::desired::broadcast_under_way;
 use crate::world::{KubernetesError, Secrets, World};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// Who the providers think we are.
@@ -47,11 +49,16 @@ pub struct SignedIn {
     pub set_aside: Option<SetAside>,
     /// Absent when there are none at all.
     pub credentials: Option<Credentials>,
+    /// The Secret names other addresses of Mux than those through which mourners are reached now.
+    pub addresses_wait: bool,
 }
+
+/// For so long after mourners were seen last an address that reached them is kept: a sender comes back by itself.
+const ADDRESS_HOLDS: SignedDuration = SignedDuration::from_secs(40);
 
 impl SignedIn {
     fn unusable(problem: SetAside) -> Self {
-        Self { access: Access::Unusable(problem), set_aside: None, credentials: None }
+        Self { access: Access::Unusable(problem), set_aside: None, credentials: None, addresses_wait: false }
     }
 }
 
@@ -69,20 +76,38 @@ pub async fn sign_in(
     let status = object.status.as_ref().unwrap_or(&nothing);
     let secrets = world.secrets.as_ref();
     let before = in_use.of(secrets, identity, object).await.filter(|_| is_begun(status));
-    let (chosen, set_aside) = match (read(secrets, object, default_secret).await, before) {
+    let reached = before.clone().filter(|_| reaches_mourners(status, world.clock.now()));
+    let (mut chosen, set_aside) = match (read(secrets, object, default_secret).await, before) {
         (Ok(fresh), Some(before)) if fresh != before => {
             let place = secret_of(object, default_secret);
             replace(world, status, place, fresh, before, rooms).await
         }
-        (Ok(fresh), _) => match elsewhere(&fresh, status) {
-            None => (fresh, None),
-            Some(problem) => return SignedIn::unusable(problem),
-        },
+        (Ok(fresh), _) => (fresh, None),
         (Err(problem), Some(before)) => (before, Some(problem)),
         (Err(problem), None) => return SignedIn::unusable(problem),
     };
+    let addresses_wait = reached.is_some_and(|before| keep_addresses(&mut chosen, before));
+    // A copy may be older than the room: at another server it would be taken for gone.
+    if let Some(problem) = elsewhere(&chosen, status) {
+        return SignedIn::unusable(set_aside.unwrap_or(problem));
+    }
     let access = access(world, &chosen, status).await;
-    SignedIn { access, set_aside, credentials: Some(chosen) }
+    SignedIn { access, set_aside, credentials: Some(chosen), addresses_wait }
+}
+
+/// Whether a broadcast is seen, or was a moment ago.
+fn reaches_mourners(status: &MemorialStreamStatus, now: Timestamp) -> bool {
+    let dark_since = status.egress.as_ref().and_then(|egress| egress.dark_since.as_ref());
+    broadcast_under_way(status) && dark_since.is_none_or(|since| now.duration_since(since.0) < ADDRESS_HOLDS)
+}
+
+/// Whose token it is tells nothing of the addresses beside it: what is on air is not cut off for one that may be wrong.
+/// True where they differ.
+fn keep_addresses(chosen: &mut Credentials, before: Credentials) -> bool {
+    let differ =
+        (&chosen.rtmp_url, &chosen.playback_base_url) != (&before.rtmp_url, &before.playback_base_url);
+    (chosen.rtmp_url, chosen.playback_base_url) = (before.rtmp_url, before.playback_base_url);
+    differ
 }
 
 /// Whether anything was ever made for the object: it goes on and ends with the credentials that it was made with. Nothing

@@ -63,6 +63,11 @@ impl CredentialsInUse {
         inner.copies.get(inner.names.get(&identity.uid)?).cloned()
     }
 
+    /// The name of their copy.
+    pub fn name(&self, identity: &Identity) -> Option<String> {
+        self.inner().names.get(&identity.uid).map(|name| name.to_string())
+    }
+
     /// Those of the object: remembered, or out of the copy that its status names. A copy that cannot be read now is none.
     pub async fn of(
         &self,
@@ -119,7 +124,9 @@ impl CredentialsInUse {
         credentials: &Credentials,
     ) -> Result<String, KubernetesError> {
         let (whose, secret) = secret_of(object, &self.default_secret);
-        let name: Arc<str> = copy_name(whose, secret, environment_id, &credentials.livekit.url).into();
+        let Credentials { livekit, rtmp_url, playback_base_url, .. } = credentials;
+        let what = [whose, secret, environment_id, &livekit.url, rtmp_url, playback_base_url];
+        let name: Arc<str> = copy_name(&what).into();
         if !self.inner().note(identity, &name, credentials) {
             let _writing = self.writing.lock().await;
             let mut wanted = contents(credentials);
@@ -192,8 +199,9 @@ impl CredentialsInUse {
 
 /// By what does not change when a key is rotated, so that the newer takes the older's place.
 /// Of two Secrets for the same accounts, as there are while services move to a new key, each has its own.
-fn copy_name(namespace: &str, secret: &str, environment_id: &str, livekit_url: &str) -> String {
-    let text = [namespace, secret, environment_id, livekit_url].join("\n");
+/// What is on air stays with the addresses of before, while others use the new ones.
+fn copy_name(what: &[&str]) -> String {
+    let text = what.join("\n");
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let hash: String = hash.as_ref().iter().take(10).map(|byte| format!("{byte:02x}")).collect();
     format!("credentials-in-use-{hash}")
@@ -300,7 +308,7 @@ mod tests {
 
     #[test]
     fn two_secrets_for_the_same_accounts_have_a_copy_each() {
-        let copy = |secret| copy_name("family", secret, "E1", "wss://a.livekit.cloud");
+        let copy = |secret| copy_name(&["family", secret, "E1", "wss://a.livekit.cloud"]);
         assert_ne!(copy("own"), copy("next-key"));
     }
 

@@ -1,7 +1,7 @@
 //! What matters of the pods that exist, and how to reach the one in use.
 
 use super::manifest::{GRACE_SECONDS, INCARNATION_KEY};
-use super::{IMAGE_ANNOTATION, INCARNATION_LABEL, SETTINGS_ANNOTATION, secret_name};
+use super::{IMAGE_ANNOTATION, INCARNATION_LABEL, SETTINGS_ANNOTATION, UID_LABEL, secret_name};
 use crate::api::MemorialStream;
 use crate::providers::Secret;
 use crate::service::{Identity, control_document};
@@ -35,7 +35,7 @@ pub struct PodSeen {
     pub settings: String,
     /// The image that it was made with.
     pub image: String,
-    /// Not under the name that status records: never contacted, and deleted.
+    /// Not under the name that status records, or without a controller: never contacted, and deleted.
     pub stray: bool,
     /// The node that it was given to.
     pub node: Option<String>,
@@ -174,18 +174,23 @@ fn recorded(object: &MemorialStream) -> Option<&String> {
     object.status.as_ref()?.compositor.as_ref()?.pod_name.as_ref()
 }
 
-/// What matters of a pod, if it is the object's.
+/// What matters of a pod, if it is the object's. The one that status records is, too, where it has no controller any more: a
+/// deletion that leaves orphans takes that from it within moments. It is not used, since anybody may make such a pod.
 fn ours(object: &MemorialStream, pod: &Pod) -> Option<PodSeen> {
     let (here, there) = (&object.metadata, &pod.metadata);
-    let owners = there.owner_references.as_deref().unwrap_or(&[]);
-    let owned =
-        owners.iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == here.uid.as_ref());
-    if !owned || there.namespace != here.namespace {
+    if there.namespace != here.namespace {
         return None;
     }
-    let seen = PodSeen::from(pod);
-    let stray = recorded(object) != Some(&seen.name);
-    Some(PodSeen { stray, ..seen })
+    let owners = there.owner_references.as_deref().unwrap_or(&[]);
+    let controller = owners.iter().find(|owner| owner.controller == Some(true));
+    let is_recorded = there.name.as_ref().is_some_and(|name| recorded(object) == Some(name));
+    let label = there.labels.as_ref().and_then(|labels| labels.get(UID_LABEL));
+    let stray = match controller {
+        Some(owner) if Some(&owner.uid) == here.uid.as_ref() => !is_recorded,
+        None if is_recorded && label == here.uid.as_ref() => true,
+        _ => return None,
+    };
+    Some(PodSeen { stray, ..PodSeen::from(pod) })
 }
 
 /// The pod in use: the one that status records, while it runs.
@@ -321,9 +326,14 @@ mod tests {
         elsewhere.metadata.namespace = Some("stranger".into());
         assert_eq!(ours(&jane, &elsewhere), None, "another namespace");
 
-        let mut labelled = made(&jane, 2);
+        let mut orphan = made(&jane, 2);
+        orphan.metadata.owner_references = None;
+        assert_eq!(ours(&jane, &orphan).map(|pod| pod.stray), Some(true), "it lost its owner");
+        let mut labelled = made(&jane, 3);
         labelled.metadata.owner_references = None;
         assert_eq!(ours(&jane, &labelled), None, "the label alone");
+        orphan.metadata.labels = None;
+        assert_eq!(ours(&jane, &orphan), None, "the name alone");
 
         let mut of_another = made(&object("john-doe", "uid-2"), 2);
         of_another.metadata.labels = recorded.metadata.labels.clone();
@@ -334,7 +344,8 @@ mod tests {
         for owner in not_controlled.metadata.owner_references.iter_mut().flatten() {
             owner.controller = None;
         }
-        assert_eq!(ours(&jane, &not_controlled), None, "an owner that is not its controller");
+        let stray = ours(&jane, &not_controlled).map(|pod| pod.stray);
+        assert_eq!(stray, Some(true), "an owner that is not its controller");
 
         let higher = ours(&jane, &made(&jane, 99)).unwrap();
         assert!(higher.stray, "a higher incarnation that was never recorded");

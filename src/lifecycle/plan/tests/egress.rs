@@ -178,6 +178,28 @@ fn what_was_given_up_is_remembered_until_it_is_over() {
     given.egress().lost = (0..25).map(|number| format!("EG_L{number}")).collect();
     assert_eq!(lost(&given).len(), 20);
     assert_eq!(lost(&given)[0], "EG_L5", "the oldest are forgotten");
+    let listed = |number| Egress { id: format!("EG_L{number}"), ..record() };
+    given.seen.egresses = list((0..25).map(listed).collect());
+    assert_eq!(lost(&given).len(), 25, "but for those that LiveKit lists");
+}
+
+/// Whoever may write status may name any.
+#[test]
+fn an_egress_of_another_room_is_not_stopped_though_status_names_it() {
+    let mut given = Given::live(Via::LiveKit);
+    given.egress().lost = vec!["EG_1".into()];
+    for record in [true, false] {
+        if record {
+            given.egress().lost.clear();
+        }
+        given.record().room_name = "memorial-another-0".into();
+        given.object.spec.state = Some(State::Ended);
+        let plan = given.plan();
+        let stops = |action: &Action| matches!(action, Action::StopEgress(_) | Action::StopSurplus(_));
+        assert!(!plan.actions.iter().any(stops), "{:?}", plan.actions);
+        assert_eq!(plan.status.egress.unwrap().id, None);
+        given.egress().lost = vec!["EG_1".into()];
+    }
 }
 
 #[test]
@@ -206,6 +228,17 @@ fn a_worker_is_replaced_only_when_somebody_else_says_so_too() {
         misses(given, 4);
         given.seen.sight = Sight::NotLooked;
     }));
+    // What grows may be Mux's slate.
+    let slate = |there: &'static [&str]| {
+        move |given: &mut Given| {
+            misses(given, 4);
+            given.stream().latency_mode = crate::providers::mux::LatencyMode::Low;
+            given.seen.participants = in_room(there);
+            given.egress().started_at = Some(given.ago(60));
+        }
+    };
+    assert!(replaced(&slate(&["program"])));
+    assert!(!replaced(&slate(&["program", "EG_1"])), "its handler may go on");
     let leaves = |seconds: i64| {
         move |given: &mut Given| {
             given.seen.participants = in_room(&["program"]);
@@ -253,7 +286,7 @@ fn an_egress_with_a_key_of_before_or_that_reaches_nobody_is_stopped() {
 
     let dark = |seconds: i64, connected: bool, change: fn(&mut Given)| {
         let mut given = Given::live(Via::LiveKit);
-        given.said_before(ConditionType::OnAir, Truth::False, seconds);
+        given.egress().dark_since = Some(given.ago(seconds));
         given.record().destination_connected = connected;
         change(&mut given);
         given.events().contains(&"EgressStuck")
@@ -274,7 +307,7 @@ fn an_egress_with_a_key_of_before_or_that_reaches_nobody_is_stopped() {
         given.seen.stream = Seen::NotAsked;
     }));
     assert!(!dark(91, false, |given| given.egress().started_at = Some(given.ago(60))), "it is new");
-    assert!(!dark(91, false, |given| given.said_before(ConditionType::OnAir, Truth::True, 91)));
+    assert!(!dark(91, false, |given| given.egress().dark_since = None));
     assert!(
         dark(-60, false, |given| given.egress().started_at = Some(given.ago(91))),
         "a clock that went back left a time in the future"

@@ -111,7 +111,7 @@ fn a_sender_that_reaches_nobody_is_started_again() {
         let mut given = Given::live(Via::Compositor);
         given.stream().status = LiveStreamStatus::Idle;
         given.pod_says().sender.state = SenderState::Connecting;
-        given.said_before(ConditionType::OnAir, Truth::False, seconds);
+        given.egress().dark_since = Some(given.ago(seconds));
         given
     };
     assert_eq!(dark(90).actions(), []);
@@ -183,6 +183,14 @@ fn a_sender_that_has_stopped_ends_the_broadcast() {
     assert_eq!((status.live_session, status.ended_session), (Some(1), Some(1)));
     let egress = status.egress.unwrap();
     assert_eq!((egress.status.as_deref(), egress.given_up_at), (Some("Complete"), None));
+}
+
+/// It came about between two passes, the second of which is to end it.
+#[test]
+fn a_sender_that_was_seen_only_as_it_is_stopped_came_about() {
+    let mut given = Given::live(Via::Compositor).ask(State::Idle);
+    given.egress().status = None;
+    assert_eq!(given.plan().status.egress.unwrap().status.as_deref(), Some("Connected"));
 }
 
 #[test]

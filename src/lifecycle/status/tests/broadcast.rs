@@ -220,6 +220,29 @@ fn it_is_told_until_when_a_sender_may_come_back() {
         assert!(message.contains(&at), "{message} {at}");
     };
     told(&given, 120);
-    given.said_before(Kind::OnAir, Truth::False, 30);
+    given.egress().dark_since = Some(given.ago(30));
     told(&given, 90);
+}
+
+/// The clock of the dark runs on while nobody can say, and is reset by mourners who see Program alone.
+#[test]
+fn since_when_it_is_dark_is_noted_once() {
+    let mut given = live();
+    let since = |given: &Given| given.described().egress.unwrap().dark_since;
+    assert_eq!(since(&given), None);
+    let unknown = |given: &mut Given| {
+        given.seen.stream = Seen::Failed(silence());
+        given.seen.sight = Sight::Still(Duration::from_secs(60));
+        assert_eq!(given.says(Kind::OnAir).status, "Unknown");
+    };
+    let mut blind = live();
+    unknown(&mut blind);
+    assert_eq!(since(&blind), None, "nobody says that it is dark");
+    given.seen.mux_connected = Some(false);
+    assert_eq!(since(&given), Some(given.ago(0)));
+    given.egress().dark_since = Some(given.ago(30));
+    assert_eq!(since(&given), Some(given.ago(30)));
+    unknown(&mut given);
+    assert_eq!(since(&given), Some(given.ago(30)));
+    assert_eq!(Given::standby().described().egress.and_then(|egress| egress.dark_since), None);
 }

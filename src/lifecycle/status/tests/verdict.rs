@@ -51,6 +51,12 @@ fn whether_it_is_ready_to_go_live() {
                 "default/john",
             ),
             (|given| given.status().ended_session = Some(1), "False", Reason::SessionEnded, "session to 2"),
+            (
+                |given| given.fails(Effect::making(Part::Key), 30),
+                "False",
+                Reason::Refused,
+                "cannot be started again: the provider's words",
+            ),
             (|given| given.seen.set_aside = Some(set_aside()), "False", Reason::SecretNotFound, "no Secret"),
             (
                 |given| {
