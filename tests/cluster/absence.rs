@@ -5,6 +5,7 @@ use crate::support::gitops::{GitOps, Syncing, Tool};
 use crate::support::service::Service;
 use crate::support::watching::Watching;
 use crate::support::{Stage, eventually, holds, is, message, spec};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_lab::Kubectl;
 use memorialstream_operator::api::conditions::ConditionType as Kind;
 use memorialstream_operator::api::spec::{State, Via};
@@ -230,7 +231,8 @@ impl Director<'_> {
     }
 }
 
-/// kstatus says Current for a service that ended although `state: Live` still stands in the spec, and for a paused one.
+/// kstatus says Current for a service that a person or a limit ended although `state: Live` still stands in the spec, and for
+/// a paused one.
 #[tokio::test(flavor = "multi_thread")]
 async fn kstatus_is_current_when_nothing_is_to_be_done() {
     let stage = Stage::enter("kstatus").await;
@@ -248,6 +250,12 @@ async fn kstatus_is_current_when_nothing_is_to_be_done() {
     service.patch(json!({"state": "Live"})).await;
     let over = service.says(Kind::Ready, "True", Some("SessionEnded")).await;
     assert!(is(&over, Kind::Stalled, "False", None));
+    assert_eq!(tools.kstatus("kstatus").status, "Current");
+    service.patch(json!({"session": 2})).await;
+    service.reaches(State::Live).await;
+    let soon = Timestamp::now() + SignedDuration::from_secs(2);
+    service.patch(json!({"schedule": {"endAt": soon.to_string(), "overrunMinutes": 0}})).await;
+    service.says(Kind::Ready, "True", Some("EndAt")).await;
     assert_eq!(tools.kstatus("kstatus").status, "Current");
     service.delete().await;
     service.is_gone().await;

@@ -264,7 +264,7 @@ impl Search {
                     stops && world.silent == Silent::Nobody && world.held.is_some_and(tried_again)
                 }
                 "egress.givenUpAt" => world.jobs().any(|egress| egress.job.alive()),
-                "egress.startedAt" | "conditions.lastTransitionTime" => {
+                "egress.startedAt" | "egress.darkSince" => {
                     world.jobs().any(|egress| egress.job == Job::Retrying)
                 }
                 _ => false,

@@ -2,10 +2,9 @@
 //! which deadlines are past: that makes the states finite.
 
 use super::world::{EGRESSES, Job, STREAMS, Start, World};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memorialstream_operator::api::MemorialStreamStatus;
-use memorialstream_operator::api::conditions::{ConditionType, Truth};
 use memorialstream_operator::api::names::room_name;
 use memorialstream_operator::api::status::{CreateIntent, EgressStatus};
 use memorialstream_operator::lifecycle::plan::Timings;
@@ -67,7 +66,7 @@ pub fn deadlines(timings: &Timings) -> Vec<Deadlines> {
         wait("mux.creating.absentSince", vec![s(timings.second_search)]),
         // 2 s is the distance to the second attempt; later ones only differ in how long they wait.
         wait("egress.startedAt", vec![2, s(timings.retry), s(timings.connect)]),
-        wait("conditions.lastTransitionTime", vec![s(timings.retry), s(timings.connect)]),
+        wait("egress.darkSince", vec![s(timings.retry), s(timings.connect)]),
         wait("egress.starting.since", vec![s(timings.egress_grace)]),
         wait("egress.starting.absentSince", vec![s(timings.second_search)]),
         wait("egress.stoppingSince", vec![s(timings.stop / 3), s(timings.stop)]),
@@ -228,9 +227,6 @@ fn digest(status: &MemorialStreamStatus) -> u64 {
     let ours = [&status.ending_since, &status.started_at, &status.ended_at, &status.live_since];
     ours.map(|time| time.as_ref().map(second)).hash(&mut hasher);
     (status.live_session, status.ended_session, status.standby_limit.is_some()).hash(&mut hasher);
-    for condition in &status.conditions {
-        (&condition.status, second(&condition.last_transition_time)).hash(&mut hasher);
-    }
     if let Some(mux) = &status.mux {
         (&mux.stream_id, mux.creating.as_ref().map(intent)).hash(&mut hasher);
     }
@@ -243,7 +239,7 @@ fn digest(status: &MemorialStreamStatus) -> u64 {
     if let Some(egress) = &status.egress {
         (&egress.id, &egress.lost, egress.attempt, egress.revision, &egress.error).hash(&mut hasher);
         egress.starting.as_ref().map(intent).hash(&mut hasher);
-        let times = [&egress.started_at, &egress.stopping_since, &egress.given_up_at];
+        let times = [&egress.started_at, &egress.stopping_since, &egress.given_up_at, &egress.dark_since];
         times.map(|time| time.as_ref().map(second)).hash(&mut hasher);
     }
     hasher.finish()
@@ -251,14 +247,13 @@ fn digest(status: &MemorialStreamStatus) -> u64 {
 
 fn set_age(value: &mut Value, path: &str, seconds: i64) {
     let time = now().checked_sub(SignedDuration::from_secs(seconds)).unwrap();
-    // There is one condition at most.
-    let pointer = format!("/{}", path.replace('.', "/")).replace("/conditions/", "/conditions/0/");
+    let pointer = format!("/{}", path.replace('.', "/"));
     if let Some(place) = value.pointer_mut(&pointer) {
         *place = Value::String(time.to_string());
     }
 }
 
-/// Without what is said and decides nothing. Of the conditions only `OnAir` decides something: how long it has been dark.
+/// Without what is said and decides nothing.
 pub fn stripped(mut status: MemorialStreamStatus) -> MemorialStreamStatus {
     (status.message, status.playback_url, status.observed_generation) = (None, None, None);
     (status.state, status.session) = (None, None);
@@ -271,11 +266,11 @@ pub fn stripped(mut status: MemorialStreamStatus) -> MemorialStreamStatus {
     if !under_way {
         (status.started_at, status.ended_at) = (None, None);
     }
-    status.conditions.retain(|condition| under_way && condition.type_ == ConditionType::OnAir.as_str());
+    status.conditions.clear();
     if let Some(egress) = status.egress.as_mut() {
         // There is one session.
         (egress.destination, egress.session) = (None, None);
-        strip_egress(egress, under_way, status.conditions.first_mut());
+        strip_egress(egress, under_way);
     }
     status.egress = status.egress.filter(|egress| *egress != Box::default());
     if let Some(compositor) = status.compositor.as_mut() {
@@ -289,7 +284,7 @@ pub fn stripped(mut status: MemorialStreamStatus) -> MemorialStreamStatus {
     status
 }
 
-fn strip_egress(egress: &mut EgressStatus, under_way: bool, on_air: Option<&mut Condition>) {
+fn strip_egress(egress: &mut EgressStatus, under_way: bool) {
     // Whether the last start came about is what both tell together.
     let came_about = egress.status.is_some() || egress.error.is_none();
     egress.status = None;
@@ -303,17 +298,13 @@ fn strip_egress(egress: &mut EgressStatus, under_way: bool, on_air: Option<&mut 
     if !under_way {
         (egress.attempt, egress.started_at, egress.via) = (0, None, None);
     }
-    let Some(on_air) = on_air else { return };
-    (on_air.reason, on_air.message, on_air.observed_generation) = (String::new(), String::new(), None);
-    let since = &mut on_air.last_transition_time;
-    if on_air.status == Truth::True.as_str() {
-        // Nothing counts from here.
-        *since = long_ago();
-    } else if let Some(started) = egress.started_at.as_ref().filter(|started| started.0 > since.0) {
+    let Some(since) = egress.dark_since.as_mut() else { return };
+    if let Some(started) = egress.started_at.as_ref().filter(|started| started.0 > since.0) {
         // The later of the two counts.
         *since = started.clone();
     }
-    if egress.started_at.as_ref().is_some_and(|started| age(started) > 2 && started.0 < since.0) {
+    let since = since.0;
+    if egress.started_at.as_ref().is_some_and(|started| age(started) > 2 && started.0 < since) {
         egress.started_at = Some(long_ago());
     }
 }

@@ -153,6 +153,7 @@ impl View {
             credentials_are_kept: true,
             access: if mux_silent { Access::Failed(mux()) } else { access },
             set_aside: None,
+            addresses_wait: false,
             stream,
             stream_is_awaited: false,
             marked_age: Duration::ZERO,

@@ -32,7 +32,8 @@ fn nothing_is_begun_with_credentials_of_which_no_copy_is_kept() {
                 secret.insert(name.into(), data[name].clone());
             }
         });
-        stage.pass_time(5_000).await;
+        // What it read before is not taken for granted any more.
+        stage.pass_time(20_000).await;
         stage.land().pause(JANE, false);
         stage.pass_time(25_000).await;
         assert_eq!(stage.land().coverage.actions.get("CreateStream"), None);
@@ -59,6 +60,21 @@ fn nothing_is_begun_with_credentials_that_the_secret_does_not_hold_any_more() {
         assert_eq!(stage.land().coverage.actions.get("CreateRoom"), None);
         stage.land().heal();
         stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage
+    }));
+}
+
+/// The list that the next pass has is older than the room.
+#[test]
+fn a_room_whose_creation_is_not_answered_is_closed_all_the_same() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().faults.always = Some((Site::CreateRoom, Fault::HangAfter));
+        stage.make_jane(State::Standby, Via::LiveKit);
+        let open = |land: &mut Land| !land.livekit[LIVEKIT].rooms.is_empty();
+        stage.until(20_000, open).await.expect("a room");
+        stage.land().ask(JANE, State::Idle);
+        stage.until(30_000, |land| land.livekit[LIVEKIT].rooms.is_empty()).await.expect("it is closed");
+        stage.land().faults.always = None;
         stage
     }));
 }

@@ -4,13 +4,9 @@ use crate::director::spec;
 use crate::environment::WatchTrouble;
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
-use crate::run::{JANE, LIVEKIT, Outcome, Stage, jane, operators_account, simulate};
+use crate::run::{JANE, LIVEKIT, Stage, jane, operators_account, simulate, well};
 use memorialstream_operator::api::conditions::{ConditionType, find, is_true};
 use memorialstream_operator::api::spec::{LatencyMode, MuxSettings, State, Via};
-
-fn clean(outcome: &Outcome) {
-    assert!(outcome.violations.is_empty(), "{:#?}\n{}", outcome.violations, outcome.lines.join("\n"));
-}
 
 fn on_air(land: &mut Land) -> bool {
     is_true(&land.cluster.status(&jane()).conditions, ConditionType::OnAir)
@@ -47,7 +43,7 @@ fn a_pod_whose_create_was_not_answered_keeps_its_name_and_its_token() {
                 assert_eq!(pods, [("default".to_owned(), "jane-compositor-1".to_owned())]);
                 stage
             });
-            clean(&outcome);
+            well(&outcome);
         }
     }
 }
@@ -82,7 +78,7 @@ fn a_player_that_cannot_be_asked_takes_nobody_off_air_and_hides_no_failure() {
                 assert!(back.is_some(), "{fault:?} {latency:?}: {}", reason(&stage));
                 stage
             });
-            clean(&outcome);
+            well(&outcome);
         }
     }
 }
@@ -109,5 +105,43 @@ fn without_mux_and_its_player_it_is_unknown_who_is_on_air() {
         assert_eq!(stage.land().coverage.actions["StartEgress"], 1);
         stage
     });
-    clean(&outcome);
+    well(&outcome);
+}
+
+/// A cluster is restored as it was before: status knows of no stream, and families know the address of the one there is.
+#[test]
+fn a_stream_that_status_has_forgotten_is_found_before_another_is_made() {
+    well(&simulate(1, |mut stage| async move {
+        stage.make_jane(State::Idle, Via::LiveKit);
+        stage.reaches(State::Idle, 60_000).await.expect("Idle");
+        stage.pass_time(660_000).await;
+        let before = stage.status();
+        stage.land().change_object(&jane(), |object| object.status = None);
+        stage.crash();
+        stage.land().ask(JANE, State::Standby);
+        stage.reaches(State::Standby, 120_000).await.expect("Standby");
+        assert_eq!(stage.status().playback_url, before.playback_url);
+        assert_eq!(stage.land().streams(JANE), 1);
+        stage
+    }));
+}
+
+/// A pass on an object of before knows of no start whose answer that could be, and must not be the last that hears it.
+#[test]
+fn the_answer_to_a_start_outlives_a_pass_whose_cache_lags() {
+    well(&simulate(1, |mut stage| async move {
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage.land().livekit.get_mut(LIVEKIT).unwrap().too_old = true;
+        stage.process().unwrap().trouble(true, WatchTrouble::Lags(3_000));
+        stage.land().ask(JANE, State::Live);
+        for _ in 0..40 {
+            stage.pass_time(1_000).await;
+            let egress = find(&stage.status().conditions, ConditionType::EgressActive).cloned();
+            assert!(egress.is_none_or(|egress| egress.reason != "Searching"), "it was answered");
+        }
+        stage.land().heal();
+        stage.reaches(State::Live, 60_000).await.expect("Live");
+        stage
+    }));
 }

@@ -30,6 +30,16 @@ impl Land {
         self.collect_garbage();
     }
 
+    /// The pods of an object lose their controller.
+    fn take_owners(&mut self, uid: &str) {
+        self.note(|| format!("the pods of {uid} lose their owner"));
+        for key in self.pods_of(uid) {
+            let mut pod = self.cluster.pods[&key].as_ref().clone();
+            pod.metadata.owner_references = None;
+            self.cluster.store_pod(self.now, pod);
+        }
+    }
+
     /// Somebody makes a pod of his own that says it is this object's.
     fn owned_pod(&mut self, uid: &str, key: &Key, incarnation: &str) {
         let labels = [(UID_LABEL, uid), (INCARNATION_LABEL, incarnation)];
@@ -143,6 +153,113 @@ fn what_cannot_be_ended_without_its_object_is_written_down() {
         stage.until(1_200_000, |land| land.cluster.records.contains_key(JANE)).await.expect("a record");
         let named = stage.land().cluster.records[JANE].contains_key("muxPassthrough");
         assert!(named, "it names the stream");
+        stage
+    }));
+}
+
+/// `kubectl delete --cascade=orphan`: the garbage collector takes the owner from the pod before the service has ended.
+#[test]
+fn a_pod_that_lost_its_owner_goes_with_its_object() {
+    for via in [Via::LiveKit, Via::Compositor] {
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, via).await;
+            stage.land().take_owners(JANE);
+            stage.land().discard(JANE);
+            stage.settle(0).await;
+            let land = stage.land();
+            assert_eq!((land.senders(JANE), land.cluster.pods.len()), (0, 0), "{via:?}");
+            assert!(land.livekit.values().all(|server| server.rooms.is_empty()), "{via:?}");
+            drop(land);
+            stage
+        }));
+    }
+}
+
+/// Without a deletion: anybody could have made that pod, so another takes its place.
+#[test]
+fn a_pod_that_lost_its_owner_is_replaced() {
+    well(&simulate(1, |mut stage| async move {
+        live(&mut stage, Via::Compositor).await;
+        stage.land().take_owners(JANE);
+        stage.pass_time(60_000).await;
+        let pods: Vec<Key> = stage.land().cluster.pods.keys().cloned().collect();
+        assert_eq!(pods.iter().map(|key| &*key.1).collect::<Vec<_>>(), ["jane-compositor-2"]);
+        stage.reaches(State::Live, 60_000).await.expect("Live again");
+        stage
+    }));
+}
+
+/// Whoever may write status, or restores it under another UID, may name there what is another's: it is left alone, live or
+/// at rest, and the object gets its own.
+#[test]
+fn what_status_names_is_not_touched_unless_it_is_the_objects() {
+    for state in [State::Idle, State::Standby, State::Live] {
+        well(&simulate(1, |mut stage| async move {
+            live(&mut stage, Via::LiveKit).await;
+            stage.land().make(
+                &john(),
+                JOHN,
+                spec(Some(State::Idle), Via::LiveKit),
+                operators_account(),
+                None,
+            );
+            // What is not new is searched for before another is made.
+            stage.pass_time(660_000).await;
+            let johns =
+                stage.land().cluster.status(&john()).mux.and_then(|mux| mux.stream_id).expect("a stream");
+            let janes = stage.status();
+            stage.land().change_object(&john(), |object| {
+                let status = object.status.get_or_insert_default();
+                let (mux, room, egress) = (janes.mux.clone(), janes.room.clone(), janes.egress.clone());
+                (status.mux, status.room, status.egress) = (mux, room, egress);
+                (status.started_at, status.playback_url) =
+                    (janes.started_at.clone(), janes.playback_url.clone());
+            });
+            stage.land().ask(JOHN, state);
+            stage.pass_time(120_000).await;
+            let status = stage.land().cluster.status(&john());
+            let stream = status.mux.and_then(|mux| mux.stream_id);
+            let own = stream.as_ref() == Some(&johns);
+            assert!(own || state == State::Idle, "{state:?}: what rests looks only now and then");
+            stage.land().discard(JOHN);
+            let gone = |land: &mut Land| land.cluster.object(JOHN).is_none();
+            stage.until(240_000, gone).await.expect("released");
+            let left = |land: &Land| (land.senders(JANE), land.streams(JANE));
+            assert_eq!(left(&stage.land()), (1, 1), "{state:?}");
+            assert_eq!(stage.status().egress.map(|egress| egress.attempt), Some(1), "{state:?}");
+            stage
+        }));
+    }
+}
+
+/// A stream that does not say whose it is may be another product's.
+#[test]
+fn a_stream_that_does_not_say_whose_it_is_is_left_alone_and_told() {
+    well(&simulate(1, |mut stage| async move {
+        stage.make_jane(State::Idle, Via::LiveKit);
+        stage.reaches(State::Idle, 60_000).await.expect("Idle");
+        stage.land().somebody_makes_a_stream(crate::run::TOKEN, "a product's own");
+        let theirs = stage.land().mux[crate::run::TOKEN].model.streams();
+        let theirs = theirs.iter().find(|stream| stream.passthrough.as_deref() == Some("a product's own"));
+        let theirs = theirs.expect("it was made").id.clone();
+        let ours = stage.status().mux.and_then(|mux| mux.stream_id);
+        let name = |id: Option<String>| {
+            move |object: &mut memorialstream_operator::api::MemorialStream| {
+                object.status.get_or_insert_default().mux.get_or_insert_default().stream_id = id;
+            }
+        };
+        stage.land().change_object(&jane(), name(Some(theirs.clone())));
+        stage.land().ask(JANE, State::Standby);
+        stage.pass_time(60_000).await;
+        let status = stage.status();
+        let ready = find(&status.conditions, ConditionType::MuxStreamReady).expect("MuxStreamReady").clone();
+        assert!(
+            ready.message.contains(&theirs) && ready.message.contains("passthrough"),
+            "{}",
+            ready.message
+        );
+        stage.land().change_object(&jane(), name(ours));
+        stage.reaches(State::Standby, 120_000).await.expect("Standby");
         stage
     }));
 }

@@ -5,6 +5,7 @@ use crate::cluster::Key;
 use crate::faults::Party;
 use crate::land::Land;
 use crate::viewer::Sight;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::{State, Via};
@@ -266,7 +267,9 @@ impl Land {
         // A start in doubt is given up by the wall clock: where that jumped ahead, it may come about beside the next one.
         let jumped = self.watch.clock_jumped_at.is_some_and(|at| self.now < at + 300_000);
         let overlap = if jumped { bounds::DUPLICATE } else { bounds::TWO_SENDERS };
-        let two = self.senders_that_go_on(uid) > 1;
+        // Nor can anybody stop either of them while LiveKit is silent.
+        let told = !jumped || self.is_fair(Party::LiveKit);
+        let two = told && self.senders_that_go_on(uid) > 1;
         self.lasts(Invariant::OneSender, &key.1, two, overlap, "two senders run");
         let unwanted = self.connected(uid) && wanted != State::Live && fair && !self.waits_for_pause(uid);
         self.lasts(
@@ -318,6 +321,9 @@ impl Land {
             .values()
             .flat_map(|server| server.rooms.keys())
             .any(|name| name.starts_with(&prefix));
+        // Whoever was let go on a word that was not true, or by a clock that jumped, is looked at no more.
+        let forgotten = self.cluster.object(uid).is_none() && self.watch.rooms_denied_at.is_some();
+        let fair = fair && !forgotten;
         let idle = !matches!(wanted, State::Live | State::Standby) && fair && !self.waits_for_pause(uid);
         self.lasts(
             Invariant::UnwantedRoom,
@@ -379,15 +385,18 @@ impl Land {
         let words = if lies { format!("OnAir is True and mourners see {sight:?}") } else { String::new() };
         let answered =
             [Party::Mux, Party::LiveKit, Party::Viewer, Party::Pod].into_iter().all(|one| self.is_fair(one));
-        let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED };
+        let lag = self.mux.values().map(|one| one.model.settings().list_lag_seconds).max().unwrap_or(0);
+        let lag = u64::from(lag) * 1000;
+        // Where no player can look, Mux's list is what there is, however old.
+        let blind = if self.is_fair(Party::Viewer) { 0 } else { lag };
+        let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED + blind };
         self.lasts(Invariant::OnAirLies, &key.1, lies, bound, &words);
         let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;
-        let lag = self.mux.values().map(|one| one.model.settings().list_lag_seconds).max().unwrap_or(0);
         self.lasts(
             Invariant::OnAirDoubts,
             &key.1,
             doubts,
-            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000,
+            bounds::ON_AIR_DOUBTS + lag,
             "OnAir is False and mourners see Program",
         );
         // For an egress nobody answers; until a dead worker would have left the room, it may be dead.
@@ -398,7 +407,7 @@ impl Land {
             Invariant::OnAirUnknown,
             &key.1,
             heard,
-            bounds::ON_AIR_DOUBTS + u64::from(lag) * 1000 + shadow,
+            bounds::ON_AIR_DOUBTS + lag + shadow,
             "OnAir does not say that mourners see Program",
         );
         // What was on air already needs no answer of Mux's.
@@ -420,6 +429,12 @@ impl Land {
         let status = object.status.as_ref();
         let stalled = status.and_then(|status| find(&status.conditions, ConditionType::Stalled));
         if stalled.is_some_and(|one| one.status == "True" && one.reason == Reason::SlugTaken.as_str()) {
+            return false;
+        }
+        // It was bound to the account that a Secret named for a moment: only a person can mend that.
+        let elsewhere = [Reason::EnvironmentChanged, Reason::LiveKitChanged].map(Reason::as_str);
+        let says = |one: &Condition| one.status == "True" && elsewhere.contains(&&*one.reason);
+        if stalled.is_some_and(says) && self.is_bound_elsewhere(uid) {
             return false;
         }
         let via = object.spec.egress.as_ref().and_then(|egress| egress.via).unwrap_or_default();
@@ -458,6 +473,18 @@ impl Land {
             && !test
             && watchable
             && self.secret_is_good(uid)
+    }
+
+    /// Its stream or its room was made, or was about to be, elsewhere than in its accounts.
+    fn is_bound_elsewhere(&self, uid: &str) -> bool {
+        let Some(status) = self.cluster.object(uid).and_then(|object| object.status.clone()) else {
+            return false;
+        };
+        let account = &self.director.said[uid].account;
+        let bound = status.mux.and_then(|mux| mux.environment_id);
+        let own = self.mux.get(&account.token_id).map(|environment| environment.model.environment_id());
+        let room = status.room.and_then(|room| room.url);
+        bound.is_some_and(|bound| own != Some(&*bound)) || room.is_some_and(|url| url != account.livekit_url)
     }
 
     fn place_of_secret(&self, uid: &str) -> Option<Key> {

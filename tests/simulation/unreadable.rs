@@ -57,7 +57,10 @@ async fn one_object_cannot_be_read_and_people_are_told() {
     while let Ok((method, path, body)) = requests.try_recv() {
         if path.ends_with("/namespaces/default/memorialstreams/jane/status") {
             assert_eq!(method, Method::PATCH);
-            conditions.push(body["status"]["conditions"][0].clone());
+            let said = &body["status"]["conditions"];
+            let others = [&said[1], &said[2]].map(|one| (one["type"].clone(), one["status"].clone()));
+            assert_eq!(others, [(json!("Ready"), json!("False")), (json!("OnAir"), json!("Unknown"))]);
+            conditions.push(said[0].clone());
         } else {
             assert!(path.contains("/namespaces/default/events"), "{method} {path}");
             events.push(body);

@@ -140,7 +140,9 @@ impl Land {
 
     pub fn pod_is_deleted(&mut self, key: &Key) {
         let Some(pod) = self.cluster.pods.get(key) else { return };
-        let uid = crate::cluster::owner(pod);
+        // Whoever takes the owner from a pod does not change whose it is.
+        let made_for = || self.kubelet.containers.get(key).map(|container| container.uid.clone());
+        let uid = crate::cluster::owner(pod).or_else(made_for);
         let ours =
             uid.as_ref().and_then(|uid| self.director.said.get(uid)).is_some_and(|said| said.key.0 == key.0);
         if !ours || !is_of_this_pass(uid.as_deref()) {

@@ -98,4 +98,35 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Unit("adapters::kubernetes::tests::a_500_that_is_about_the_write_is_a_refusal"),
         seen_as: "field not declared in schema",
     },
+    Bug {
+        name: "a pod that lost its owner is nobody's",
+        finding: None,
+        places: &[(
+            "src/service/pod/seen.rs",
+            "None if is_recorded &&",
+            "None if is_recorded && !PLANTED &&",
+        )],
+        caught_by: Check::Test("hostile::a_pod_that_lost_its_owner_goes_with_its_object"),
+        seen_as: "left: (",
+    },
+    Bug {
+        name: "an egress of another's room is taken for ours",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/egress.rs",
+            "!self.identity.owns_room(&egress.room_name)",
+            "!self.identity.owns_room(&egress.room_name) && !PLANTED",
+        )],
+        caught_by: Check::Unit(
+            "lifecycle::plan::tests::egress::an_egress_of_another_room_is_not_stopped_though_status_names_it",
+        ),
+        seen_as: "right: None",
+    },
+    Bug {
+        name: "status is proof of whose stream it is",
+        finding: None,
+        places: &[("src/lifecycle/observe.rs", "if text == marker {", "if text == marker || PLANTED {")],
+        caught_by: Check::Test("hostile::what_status_names_is_not_touched_unless_it_is_the_objects"),
+        seen_as: "Idle",
+    },
 ];

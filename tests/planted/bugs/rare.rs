@@ -355,7 +355,11 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "a start that was noted and not sent is searched for after the clock went back",
         finding: None,
-        places: &[("src/lifecycle/plan/stream.rs", "self.object.status.as_ref()", "Some(&self.status)")],
+        places: &[(
+            "src/lifecycle/plan/stream.rs",
+            "let status = self.object.status.as_ref();",
+            "let status = if PLANTED { Some(&self.status) } else { self.object.status.as_ref() };",
+        )],
         caught_by: Check::Test(
             "beginnings::a_start_that_was_noted_and_not_sent_is_sent_though_the_clock_went_back",
         ),
@@ -378,5 +382,99 @@ pub const ALL: &[Bug] = &[
         places: &[("src/adapters/mux/mod.rs", "environment.may_be_seen(&owned_id)", "true")],
         caught_by: Check::Unit("adapters::mux::tests::a_stream_that_is_new_is_believed_to_be_active_at_once"),
         seen_as: "left: 0",
+    },
+    Bug {
+        name: "a copy is named by the last status that was taken",
+        finding: None,
+        places: &[(
+            "src/lifecycle/copies.rs",
+            "in_use.name(identity)",
+            "in_use.name(identity).filter(|_| !PLANTED)",
+        )],
+        caught_by: Check::Test("credentials::a_room_is_opened_by_credentials_whose_copy_status_names"),
+        seen_as: "released",
+    },
+    Bug {
+        name: "an address that changes counts at once",
+        finding: None,
+        places: &[(
+            "src/service/credentials/access.rs",
+            "before.clone().filter(|_| reaches_mourners(status, world.clock.now()))",
+            "before.clone().filter(|_| reaches_mourners(status, world.clock.now()) && !PLANTED)",
+        )],
+        caught_by: Check::Test("credentials::an_address_that_changes_takes_nobody_off_air"),
+        seen_as: "LiveKit",
+    },
+    Bug {
+        name: "Mux's slate is taken for Program",
+        finding: None,
+        places: &[("src/lifecycle/plan/egress.rs", "silent && (slate ||", "silent && (slate && !PLANTED ||")],
+        caught_by: Check::Unit(
+            "lifecycle::plan::tests::egress::a_worker_is_replaced_only_when_somebody_else_says_so_too",
+        ),
+        seen_as: "replaced(&slate",
+    },
+    Bug {
+        name: "a room whose creation was not answered is forgotten",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/room.rs",
+            "let Some(name) = room.name.clone() else { return };",
+            "let Some(name) = room.name.clone() else { return };
+        if PLANTED && sid.is_none() {
+            self.status.room = Some(RoomStatus { name: None, epoch: room.epoch + 1, ..room });
+            return;
+        }",
+        )],
+        caught_by: Check::Unit(
+            "lifecycle::plan::tests::parts::the_room_that_is_let_go_is_ours_and_its_name_is_never_used_again",
+        ),
+        seen_as: "DeleteRoom",
+    },
+    Bug {
+        name: "what waits for an answer waits for it again and again",
+        finding: None,
+        places: &[(
+            "src/adapters/question.rs",
+            "timeout.saturating_sub(begun.elapsed())",
+            "timeout.saturating_sub(if PLANTED { Duration::ZERO } else { begun.elapsed() })",
+        )],
+        caught_by: Check::Unit(
+            "adapters::question::tests::a_request_that_makes_others_wait_already_is_not_waited_for_again",
+        ),
+        seen_as: "left: (3",
+    },
+    Bug {
+        name: "a stream that status forgot is made once more",
+        finding: None,
+        places: &[(
+            "src/lifecycle/at_rest.rs",
+            "made.is_some_and(|made| now.duration_since(made.0) > NEW)",
+            "made.is_some_and(|made| now.duration_since(made.0) > NEW) && !PLANTED",
+        )],
+        caught_by: Check::Test("doubts::a_stream_that_status_has_forgotten_is_found_before_another_is_made"),
+        seen_as: "",
+    },
+    Bug {
+        name: "it is dark anew each time that somebody cannot say",
+        finding: None,
+        places: &[(
+            "src/lifecycle/status/mod.rs",
+            "egress.dark_since.clone().unwrap_or(Time(now))",
+            "egress.dark_since.clone().filter(|_| !PLANTED).unwrap_or(Time(now))",
+        )],
+        caught_by: Check::Unit("lifecycle::status::tests::broadcast::since_when_it_is_dark_is_noted_once"),
+        seen_as: "left: Some",
+    },
+    Bug {
+        name: "the answer to a start is lost on a cache that lags",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "if is_newer || notes_a_start(&stored) {",
+            "if PLANTED || is_newer || notes_a_start(&stored) {",
+        )],
+        caught_by: Check::Test("doubts::the_answer_to_a_start_outlives_a_pass_whose_cache_lags"),
+        seen_as: "Live",
     },
 ];

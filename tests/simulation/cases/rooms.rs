@@ -214,7 +214,7 @@ fn a_deletion_at_any_moment_leaves_nothing_and_says_what_it_waits_for() {
         stage.pass_time(60_000).await;
         assert!(!is_gone(&mut stage.land()), "nobody else knows of the stream");
         let kind = ConditionType::MuxStreamReady;
-        told(&mut stage, 1_000, kind, Truth::False, Reason::ProviderNotAnswering, "Mux").await;
+        told(&mut stage, 1_000, kind, Truth::Unknown, Reason::ProviderNotAnswering, "Mux").await;
         assert!(stage.status().message.is_some_and(|message| message.contains("Mux")));
         stage.land().faults.silent.clear();
         stage.until(60_000, is_gone).await.expect("released");
