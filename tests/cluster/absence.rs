@@ -255,7 +255,7 @@ async fn kstatus_is_current_when_nothing_is_to_be_done() {
     service.reaches(State::Live).await;
     let soon = Timestamp::now() + SignedDuration::from_secs(2);
     service.patch(json!({"schedule": {"endAt": soon.to_string(), "overrunMinutes": 0}})).await;
-    service.says(Kind::Ready, "True", Some("EndAt")).await;
+    service.reaches(State::Ended).await;
     assert_eq!(tools.kstatus("kstatus").status, "Current");
     service.delete().await;
     service.is_gone().await;

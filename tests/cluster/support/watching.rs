@@ -1,4 +1,4 @@
-//! Whether something held all the time: every status that the API server tells of is looked at.
+//! Whether something held all the time, or was ever so: every status that the API server tells of is looked at.
 
 use super::service::{Service, is};
 use futures::{StreamExt, pin_mut};
@@ -49,6 +49,11 @@ impl Watching {
             }
         });
         Self { task, seen }
+    }
+
+    /// What was wrong since the beginning, however shortly.
+    pub fn found(&self) -> Vec<String> {
+        self.seen.lock().expect("the account").wrong.clone()
     }
 
     /// Fails when something was wrong since the beginning. Returns how many statuses were looked at.
