@@ -21,6 +21,9 @@ pub enum Sight {
     Unknown(String),
 }
 
+/// That a playlist stands still is told on for so long by a player that cannot look any more.
+const LAST_WORD_HOLDS: Duration = Duration::from_secs(60);
+
 /// The looks at one object's playlist.
 #[derive(Debug, Default)]
 pub struct Looks(Mutex<Inner>);
@@ -28,6 +31,8 @@ pub struct Looks(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     newest: Option<(String, Instant)>,
+    /// When a look that was answered found it standing still, if the last one did.
+    still_at: Option<Instant>,
     /// The stream in which Mux once told that a sender is connected: where it never does, silence means nothing.
     told_connected: Option<String>,
 }
@@ -42,20 +47,28 @@ impl Looks {
     /// What this look, taken together with those before, shows.
     pub fn judge(&self, look: Result<Playlist, ViewerError>) -> Sight {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         match look {
             Err(ViewerError::Refused(status)) => Sight::Refused(status),
-            Err(ViewerError::Unknown(why)) => Sight::Unknown(why),
+            Err(ViewerError::Unknown(why)) => {
+                let still = inner.still_at.is_some_and(|at| now.duration_since(at) < LAST_WORD_HOLDS);
+                match inner.newest.as_ref().filter(|_| still) {
+                    Some((_, since)) => Sight::Still(now.duration_since(*since)),
+                    None => Sight::Unknown(why),
+                }
+            }
             Ok(playlist) => {
                 let patience = playlist.patience();
                 let Playlist { newest, ended, .. } = playlist;
-                let now = Instant::now();
                 let since = match &inner.newest {
                     Some((before, since)) if *before == newest => *since,
                     _ => now,
                 };
                 inner.newest = Some((newest, since));
                 let still = now.duration_since(since);
-                if ended || still > patience { Sight::Still(still) } else { Sight::Grows }
+                let stands = ended || still > patience;
+                inner.still_at = stands.then_some(now);
+                if stands { Sight::Still(still) } else { Sight::Grows }
             }
         }
     }
@@ -86,8 +99,12 @@ mod tests {
         assert_eq!(looks.judge(playlist("1")), Sight::Grows, "a segment may take that long");
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(looks.judge(playlist("1")), Sight::Still(Duration::from_secs(10)));
-        assert_eq!(looks.judge(Err(ViewerError::Unknown("x".into()))), Sight::Unknown("x".into()));
+        let blind = || Err(ViewerError::Unknown("x".into()));
+        assert_eq!(looks.judge(blind()), Sight::Still(Duration::from_secs(10)), "that was the last word");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(looks.judge(blind()), Sight::Unknown("x".into()));
         assert_eq!(looks.judge(playlist("2")), Sight::Grows);
+        assert_eq!(looks.judge(blind()), Sight::Unknown("x".into()));
     }
 
     #[test]

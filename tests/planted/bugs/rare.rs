@@ -477,4 +477,17 @@ pub const ALL: &[Bug] = &[
         caught_by: Check::Test("doubts::the_answer_to_a_start_outlives_a_pass_whose_cache_lags"),
         seen_as: "Live",
     },
+    Bug {
+        name: "a player that cannot look any more forgets what it saw",
+        finding: None,
+        places: &[(
+            "src/lifecycle/sight.rs",
+            "inner.still_at.is_some_and(|at| now.duration_since(at) < LAST_WORD_HOLDS)",
+            "inner.still_at.is_some_and(|at| now.duration_since(at) < LAST_WORD_HOLDS) && !PLANTED",
+        )],
+        caught_by: Check::Unit(
+            "lifecycle::sight::tests::a_playlist_that_stands_still_is_told_after_its_own_target_duration",
+        ),
+        seen_as: "that was the last word",
+    },
 ];
