@@ -262,10 +262,12 @@ impl Land {
         }
         let gone = self.cluster.object(uid).is_none() && self.director.said[uid].deleted;
         let words = "the object is gone and a sender of its runs";
-        let bound = if self.watch.stripped.contains(uid) { bounds::OUTLIVES } else { bounds::TWO_SENDERS };
-        self.lasts(Invariant::Left, &key.1, gone && senders > 0, bound, words);
-        // A start in doubt is given up by the wall clock: where that jumped ahead, it may come about beside the next one.
+        // A start in doubt is given up by the wall clock: where that jumped ahead, it may come about beside the next one, or
+        // when its object is gone.
         let jumped = self.watch.clock_jumped_at.is_some_and(|at| self.now < at + 300_000);
+        let late = jumped || self.watch.stripped.contains(uid);
+        let bound = if late { bounds::OUTLIVES } else { bounds::TWO_SENDERS };
+        self.lasts(Invariant::Left, &key.1, gone && senders > 0, bound, words);
         let overlap = if jumped { bounds::DUPLICATE } else { bounds::TWO_SENDERS };
         // Nor can anybody stop either of them while LiveKit is silent.
         let told = !jumped || self.is_fair(Party::LiveKit);
