@@ -230,6 +230,7 @@ impl FailureClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::given::silence;
 
     fn failure(class: FailureClass) -> Failure {
         Failure { class, reason: Reason::ProviderNotAnswering, message: "no".into() }
@@ -246,6 +247,48 @@ mod tests {
             failures.backoffs()[&effect].remaining.as_secs_f64().round() as u64
         };
         (0..12).map(wait).collect()
+    }
+
+    #[test]
+    fn each_class_waits_for_so_long_and_jitter_spreads_it_by_a_quarter_both_ways() {
+        let told = FailureClass::RateLimited(Some(Duration::from_secs(10)));
+        // After one failure and after twenty, in seconds.
+        let cases = [
+            (FailureClass::Terminal, 0.5, [300.0, 300.0]),
+            (FailureClass::Credentials, 0.0, [45.0, 225.0]),
+            (FailureClass::Credentials, 1.0, [75.0, 375.0]),
+            (told, 0.0, [10.75, 10.75]),
+            (told, 1.0, [11.25, 11.25]),
+            (FailureClass::RateLimited(None), 0.0, [1.5, 45.0]),
+            (FailureClass::RateLimited(None), 1.0, [2.5, 75.0]),
+            (FailureClass::Admission, 1.0, [2.5, 30.0]),
+            (FailureClass::Busy, 0.0, [3.0, 3.0]),
+            (FailureClass::Busy, 1.0, [5.0, 5.0]),
+            (FailureClass::Transient, 0.0, [0.75, 225.0]),
+            (FailureClass::Transient, 1.0, [1.25, 375.0]),
+            (FailureClass::Raced, 1.0, [0.0, 0.0]),
+        ];
+        for (class, jitter, seconds) in cases {
+            let waits = [1, 20].map(|count| class.wait(count, jitter).as_secs_f64());
+            assert_eq!(waits, seconds, "{class:?} at {jitter}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_held_against_what_worked_and_who_answered() {
+        let failures = Failures::default();
+        assert!(failures.is_empty());
+        failures.failed(Effect::making(Part::Pod), failure(FailureClass::Transient), false, 0.5);
+        assert!(!failures.is_empty());
+        failures.worked(Effect::making(Part::Pod));
+        assert!(failures.is_empty());
+        let silent = silence();
+        let waits = [(); 7].map(|()| failures.questions(Some(&silent), 0.5).as_secs());
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert!(!failures.is_empty());
+        assert_eq!(failures.questions(None, 0.5), Duration::ZERO);
+        assert!(failures.is_empty());
+        assert_eq!(failures.questions(Some(&silent), 0.5).as_secs(), 1);
     }
 
     #[tokio::test(start_paused = true)]

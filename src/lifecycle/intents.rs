@@ -3,8 +3,9 @@
 
 use super::observed::{Created, Noted};
 use super::plan::Action;
-use crate::api::MemorialStreamStatus;
 use crate::api::status::CreateIntent;
+use crate::api::{MemorialStream, MemorialStreamStatus};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,22 @@ impl Unsent {
     /// All of them.
     pub fn seen(&self) -> BTreeSet<Noted> {
         self.inner().unsent.clone()
+    }
+
+    /// The object without a create of a stream that was never sent: its record binds to no account.
+    pub fn left_out<'a>(&self, object: &'a MemorialStream) -> Cow<'a, MemorialStream> {
+        let status = object.status.as_ref();
+        let Some(creating) = status.and_then(|status| status.mux.as_ref()?.creating.as_ref()) else {
+            return Cow::Borrowed(object);
+        };
+        if !self.inner().unsent.contains(&(Created::Stream, creating.since.0.as_second())) {
+            return Cow::Borrowed(object);
+        }
+        let mut object = object.clone();
+        if let Some(mux) = object.status.as_mut().and_then(|status| status.mux.as_mut()) {
+            mux.creating = None;
+        }
+        Cow::Owned(object)
     }
 
     /// For how long it has been known here that a stream is being created.

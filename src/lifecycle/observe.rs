@@ -45,8 +45,9 @@ pub async fn observe(
     // An object is not let go on the word of an old list.
     let rooms_freshness =
         if object.metadata.deletion_timestamp.is_some() { Duration::ZERO } else { look.rooms };
+    let begun = memory.unsent.left_out(object);
     let SignedIn { access, set_aside, credentials, addresses_wait } =
-        sign_in(world, &context.in_use, &context.default_secret, identity, object, rooms_freshness).await;
+        sign_in(world, &context.in_use, &context.default_secret, identity, &begun, rooms_freshness).await;
     // Without its slug nothing begins; what exists goes on and ends, and what is being deleted needs none.
     // Anybody may make a pod: one that no status records keeps nothing on.
     let recorded = pods.iter().any(|pod| !pod.stray);

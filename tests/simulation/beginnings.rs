@@ -3,7 +3,7 @@
 use crate::faults::{Fault, Party, Site};
 use crate::land::Land;
 use crate::operator::SYSTEM;
-use crate::run::{JANE, LIVEKIT, Stage, jane, simulate, well};
+use crate::run::{JANE, LIVEKIT, Stage, TOKEN_B, jane, simulate, well};
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::{State, Via};
@@ -60,6 +60,36 @@ fn nothing_is_begun_with_credentials_that_the_secret_does_not_hold_any_more() {
         assert_eq!(stage.land().coverage.actions.get("CreateRoom"), None);
         stage.land().heal();
         stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        stage
+    }));
+}
+
+/// Somebody deletes the stream while a Secret names another account for a moment, and the answer to the write of the next
+/// one's record is lost.
+#[test]
+fn a_create_that_was_noted_and_not_sent_binds_to_no_account() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        let place = |(namespace, name): (&str, &str)| (namespace.to_owned(), name.to_owned());
+        let own = stage.land().cluster.secrets[&place(SYSTEM)].data.clone();
+        let other = stage.land().cluster.secrets[&place(("tenant", "own"))].data.clone();
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        let account = |land: &mut Land| land.cluster.status(&jane()).mux.and_then(|mux| mux.environment_id);
+        let before = account(&mut stage.land());
+        stage.land().change_secret(SYSTEM, |secret| *secret = other);
+        stage.land().faults.always = Some((Site::CreateStream, Fault::TooMany));
+        stage.land().somebody_deletes_the_stream(JANE);
+        stage.until(120_000, |land| account(land) != before).await.expect("the other account is used");
+        stage.land().faults.always = Some((Site::WriteStatus, Fault::HangAfter));
+        let noted =
+            |land: &mut Land| land.cluster.status(&jane()).mux.is_some_and(|mux| mux.creating.is_some());
+        stage.until(60_000, noted).await.expect("its record");
+        stage.land().change_secret(SYSTEM, |secret| *secret = own);
+        stage.pass_time(20_000).await;
+        stage.land().faults.always = None;
+        stage.until(60_000, |land| land.streams(JANE) == 1).await.expect("a stream");
+        assert_eq!(stage.land().mux[TOKEN_B].model.streams().len(), 0);
         stage
     }));
 }

@@ -304,6 +304,17 @@ pub const ALL: &[Bug] = &[
         seen_as: "left: Some(",
     },
     Bug {
+        name: "a create that was never sent binds to its account",
+        finding: None,
+        places: &[(
+            "src/lifecycle/observe.rs",
+            "memory.unsent.left_out(object)",
+            "std::borrow::Cow::Borrowed(object)",
+        )],
+        caught_by: Check::Test("beginnings::a_create_that_was_noted_and_not_sent_binds_to_no_account"),
+        seen_as: "another account",
+    },
+    Bug {
         name: "an egress that starts and is not in its room is waited for",
         finding: None,
         places: &[(
