@@ -88,6 +88,18 @@ impl Coverage {
 }
 
 #[test]
+fn no_action_is_left_out() {
+    let source = syn::parse_file(include_str!("../../src/lifecycle/plan/action.rs")).unwrap();
+    let all = source.items.iter().find_map(|item| match item {
+        syn::Item::Enum(item) if item.ident == "Action" => Some(&item.variants),
+        _ => None,
+    });
+    let all: BTreeSet<String> =
+        all.expect("the actions").iter().map(|variant| variant.ident.to_string()).collect();
+    assert_eq!(all, ACTIONS.map(String::from).into());
+}
+
+#[test]
 fn everything_that_can_happen_has_happened() {
     let mut all = Coverage::default();
     for part in [&enumerate::enumerated().coverage, &probes::probed().coverage, &days::days().coverage] {

@@ -69,17 +69,16 @@ impl Land {
         });
     }
 
-    pub fn somebody_makes_a_stream(&mut self, token: &str, passthrough: &str) {
+    pub fn somebody_makes_a_stream(&mut self, token: &str, passthrough: &str) -> Option<String> {
         let now = self.time();
-        let Some(secret) = self.director.mux_secrets.get(token).cloned() else { return };
-        let Some(environment) = self.mux.get_mut(token) else { return };
+        let secret = self.director.mux_secrets.get(token).cloned()?;
+        let environment = self.mux.get_mut(token)?;
         let credentials = Credentials { token_id: token.into(), token_secret: Secret::new(secret) };
         let mut request = Request::new(Method::Post, "/video/v1/live-streams", credentials);
         request.body =
             format!(r#"{{"passthrough":"{passthrough}","playback_policies":["public"]}}"#).into_bytes();
-        without_limits(environment, |environment| {
-            environment.model.request(now, &request);
-        });
+        let answer = without_limits(environment, |environment| environment.model.request(now, &request));
+        Some(answer.body?["data"]["stream_key"].as_str()?.to_owned())
     }
 
     pub fn lists_lag(&mut self, token: &str, seconds: u32) {
@@ -180,6 +179,7 @@ impl Land {
 
     /// Program is cut off from its room for so long, although its frames go on.
     pub fn program_leaves(&mut self, uid: &str, milliseconds: u64) {
+        self.watch.cut_off_until = self.watch.cut_off_until.max(self.now + milliseconds);
         for pod in self.pods_of(uid) {
             self.note(|| format!("{} is cut off from its room", pod.1));
             self.leave_as_program(&pod);
@@ -189,15 +189,16 @@ impl Land {
 }
 
 /// Others have their own high-priority tokens.
-fn without_limits(environment: &mut MuxEnvironment, act: impl FnOnce(&mut MuxEnvironment)) {
+fn without_limits<T>(environment: &mut MuxEnvironment, act: impl FnOnce(&mut MuxEnvironment) -> T) -> T {
     let limits = environment.model.settings().rate_limits;
     let set = |environment: &mut MuxEnvironment, rate_limits| {
         let settings = environment.model.settings().clone();
         environment.model.set_settings(Settings { rate_limits, ..settings });
     };
     set(environment, RateLimits::UNLIMITED);
-    act(environment);
+    let answer = act(environment);
     set(environment, limits);
+    answer
 }
 
 /// What ails a process's watches.
@@ -248,6 +249,8 @@ impl Process {
             watch.still_until = 0;
             watch.drops = 0;
             watch.repeats = 0;
+            // What never arrived is listed now.
+            watch.relist_at = watch.relist_at.and(Some(now));
         }
         land.watch.caches_good_since = now;
         for watcher in &land.cluster.watchers {

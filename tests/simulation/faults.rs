@@ -159,11 +159,11 @@ impl Site {
                 all.extend([Fault::TooMany, Fault::Empty, Fault::Endless, Fault::Lie]);
             }
             Party::Mux | Party::LiveKit => all.extend([Fault::TooMany, Fault::Empty, Fault::Endless]),
-            Party::Kubernetes if matches!(self, Self::WriteStatus | Self::SetFinalizer) => {
-                all.push(Fault::SecondWriter);
-            }
-            Party::Kubernetes if matches!(self, Self::CreatePod | Self::ApplySecret) => {
-                all.push(Fault::Refused)
+            Party::Kubernetes if self.changes_something() => {
+                all.push(Fault::Refused);
+                if matches!(self, Self::WriteStatus | Self::SetFinalizer) {
+                    all.push(Fault::SecondWriter);
+                }
             }
             _ => {}
         }

@@ -20,6 +20,8 @@ pub enum Invariant {
     /// Every paid or visible create is preceded by its record.
     RecordFirst,
     OneStream,
+    /// A stream that is one too many is fed.
+    SurplusUsed,
     OneSender,
     OnePod,
     UnwantedSender,
@@ -108,8 +110,12 @@ pub struct Watch {
     pub deleted_rooms: BTreeSet<String>,
     /// When LiveKit said last, against the truth, that there is no room.
     pub rooms_denied_at: Option<u64>,
+    /// When LiveKit said last, against the truth, that it has no egress, or not this one.
+    pub egresses_denied_at: Option<u64>,
     /// When the operator's wall clock jumped ahead last.
     pub clock_jumped_at: Option<u64>,
+    /// Until then a Program is cut off from its room.
+    pub cut_off_until: u64,
     /// When somebody changed a Secret last.
     pub secret_changed_at: Option<u64>,
     /// UIDs of objects whose finalizers somebody took away.
@@ -268,7 +274,9 @@ impl Land {
         let late = jumped || self.watch.stripped.contains(uid);
         let bound = if late { bounds::OUTLIVES } else { bounds::TWO_SENDERS };
         self.lasts(Invariant::Left, &key.1, gone && senders > 0, bound, words);
-        let overlap = if jumped { bounds::DUPLICATE } else { bounds::TWO_SENDERS };
+        // One that LiveKit denied is replaced, and stopped when it is listed again.
+        let denied = self.watch.egresses_denied_at.is_some_and(|at| self.now < at + 60_000);
+        let overlap = if jumped || denied { bounds::DUPLICATE } else { bounds::TWO_SENDERS };
         // Nor can anybody stop either of them while LiveKit is silent.
         let told = !jumped || self.is_fair(Party::LiveKit);
         let two = told && self.senders_that_go_on(uid) > 1;
@@ -350,6 +358,23 @@ impl Land {
         }
         let streams = self.streams(uid);
         self.lasts(Invariant::OneStream, &key.1, streams > 1 && fair, bounds::DUPLICATE, "two streams exist");
+    }
+
+    /// An encoder has connected for an object: to the stream that status names, where there is more than one.
+    pub fn check_feed(&mut self, uid: &str) {
+        if self.streams(uid) < 2 {
+            return;
+        }
+        let status = self.cluster.object(uid).and_then(|object| object.status.as_ref());
+        let Some(named) = status.and_then(|status| status.mux.as_ref()?.stream_id.clone()) else { return };
+        let marker = marker(uid);
+        let mut streams = self.mux.values().flat_map(|one| one.model.streams());
+        let fed = streams.any(|stream| {
+            stream.encoders > 0 && stream.id != named && stream.passthrough.as_deref() == Some(&*marker)
+        });
+        if fed {
+            self.violated(Invariant::SurplusUsed, uid, "a sender feeds a stream that status does not name");
+        }
     }
 
     fn check_open_stream(&mut self, uid: &str, key: &Key, wanted: State, fair: bool) {
@@ -471,6 +496,7 @@ impl Land {
             && pod
             && works
             && !frozen
+            && self.watch.cut_off_until <= self.now
             && !said.paused
             && !test
             && watchable

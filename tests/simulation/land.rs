@@ -147,6 +147,9 @@ impl Land {
             if site == Site::ListRooms && fault == Fault::Empty {
                 self.watch.rooms_denied_at = Some(now);
             }
+            if matches!(site, Site::ListEgresses | Site::GetEgress) && fault == Fault::Empty {
+                self.watch.egresses_denied_at = Some(now);
+            }
             // Nobody knows then whether it was started, or made, and it is looked for as if it was.
             if matches!(site, Site::StartEgress | Site::CreateStream)
                 && !matches!(fault, Fault::Lost | Fault::TooMany)

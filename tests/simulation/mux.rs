@@ -216,6 +216,7 @@ impl Land {
                 self.is_live(uid);
             }
             self.note(|| format!("{name} is connected to Mux"));
+            self.check_feed(uid);
             self.settle_mux(&token);
             return Ok(());
         }

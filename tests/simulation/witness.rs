@@ -266,7 +266,10 @@ impl Land {
     pub fn egress_is_stopped(&mut self, url: &str, id: &str) {
         let record = self.livekit.get(url).and_then(|server| server.egresses.get(id));
         let Some(record) = record else { return };
+        // For the operator it has been dark for as long as its clock jumped.
+        let jumped = self.watch.clock_jumped_at.is_some_and(|at| self.now < at + 60_000);
         let tries = record.runs()
+            && !jumped
             && record.connection.is_none()
             // Of two that push each other out the surplus one is stopped.
             && self.is_in_use(url, id)

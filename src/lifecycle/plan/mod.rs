@@ -187,6 +187,10 @@ impl Pass<'_> {
         if self.observed.slug_holder.is_some() && !deleting {
             // Nothing begins without it. Devices may open a room again that was deleted.
             self.stop_surplus();
+            if matches!(self.observed.access, Access::Granted { .. }) {
+                self.identify_stream();
+            }
+            self.shut_stream();
             self.remove_rooms();
             return;
         }

@@ -43,7 +43,8 @@ impl Pass<'_> {
             let kept = self.observed.credentials_are_kept || self.observed.rooms.known().is_some();
             // The first is made in the account that the Secret names; one that is lost is replaced where it was.
             let account = self.observed.set_aside.is_none() || mux.lost_stream_id.is_some();
-            let needed = !self.deleting() && self.desired.state != State::Ended && kept && account;
+            let wanted = self.desired.state != State::Ended && self.observed.slug_holder.is_none();
+            let needed = !self.deleting() && wanted && kept && account;
             if needed && may_have_forgotten_its_stream(self.object, self.now) {
                 // Families know the address of the one that there may be. It was not searched for where status named one.
                 let named =
@@ -216,13 +217,25 @@ impl Pass<'_> {
 
     /// Ends a recording that is still open and, unless Standby goes on, refuses ingest.
     pub(super) fn rest_stream(&mut self) {
+        if self.desired.state != State::Standby || self.ingest_is_shut() {
+            return self.shut_stream();
+        }
+        self.complete_stream();
+    }
+
+    /// Ends what is under way and refuses ingest.
+    pub(super) fn shut_stream(&mut self) {
+        self.complete_stream();
+        let Seen::Known(Some(stream)) = &self.observed.stream else { return };
+        if stream.status != LiveStreamStatus::Disabled {
+            self.act(Action::DisableStream(stream.id.clone()));
+        }
+    }
+
+    fn complete_stream(&mut self) {
         let Seen::Known(Some(stream)) = &self.observed.stream else { return };
         if stream.status == LiveStreamStatus::Active {
             self.act(Action::CompleteStream(stream.id.clone()));
-        }
-        let shut = self.desired.state != State::Standby || self.ingest_is_shut();
-        if stream.status != LiveStreamStatus::Disabled && shut {
-            self.act(Action::DisableStream(stream.id.clone()));
         }
     }
 

@@ -315,6 +315,13 @@ pub const ALL: &[Bug] = &[
         seen_as: "another account",
     },
     Bug {
+        name: "who lost its slug leaves its stream open",
+        finding: None,
+        places: &[("src/lifecycle/plan/mod.rs", "self.shut_stream()", "if !PLANTED { self.shut_stream() }")],
+        caught_by: Check::Unit("lifecycle::plan::tests::whoever_lost_its_slug_makes_nothing_and_still_ends"),
+        seen_as: "left: []",
+    },
+    Bug {
         name: "an egress that starts and is not in its room is waited for",
         finding: None,
         places: &[(

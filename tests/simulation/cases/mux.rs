@@ -117,6 +117,14 @@ fn of_two_streams_with_our_marker_the_recorded_one_is_kept_else_the_oldest() {
         assert_eq!(others.iter().filter(|stream| !stream.deleted).count(), 3);
         stage
     });
+    // Were the other one fed, it would be noticed.
+    let fed = case_that_breaks(&[Invariant::OneStream, Invariant::SurplusUsed], |mut stage| async move {
+        live(&mut stage, Via::LiveKit).await;
+        let key = stage.land().somebody_makes_a_stream(TOKEN, marker).expect("a stream");
+        stage.land().publish(&key, "encoder#1", JANE).expect("it is taken");
+        stage
+    });
+    assert!(fed.violations.iter().any(|one| one.invariant == Invariant::SurplusUsed));
     case_that_breaks(&[Invariant::OneStream], |mut stage| async move {
         strike(&mut stage.land(), Site::CreateStream, Fault::ReplyLost);
         stage.land().lists_lag(TOKEN, 10);

@@ -27,6 +27,10 @@ fn whoever_lost_its_slug_makes_nothing_and_still_ends() {
     assert!(is_begun(&given.actions()));
     given.seen.slug_holder = Some("default/john".into());
     assert_eq!(given.actions(), []);
+    // It was made while nobody could tell whose the slug is.
+    given.stream().status = LiveStreamStatus::Idle;
+    assert_eq!(given.actions(), [Action::DisableStream("stream".into())]);
+    given.stream().status = LiveStreamStatus::Disabled;
     assert_eq!(given.deleted().actions(), [Action::DeleteStream("stream".into())]);
 }
 
