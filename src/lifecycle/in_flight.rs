@@ -1,8 +1,8 @@
 //! Requests that run beside the lane, which must stay free to end or delete: a start of an egress takes up to 90 s, and
 //! LiveKit answers a stop of one whose worker is dead only after its own time-out.
 
-use crate::providers::ProviderError;
 use crate::providers::livekit::Egress;
+use crate::providers::{ErrorClass, ProviderError};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,13 @@ pub enum StartSeen {
     InFlight,
     /// LiveKit answered.
     Finished(Result<Box<Egress>, ProviderError>),
+}
+
+impl StartSeen {
+    /// It surely brought nothing about.
+    pub fn failed(&self) -> bool {
+        matches!(self, Self::Finished(Err(error)) if error.class != ErrorClass::InDoubt)
+    }
 }
 
 /// What the worker of an egress answered when it was asked whether it is there.

@@ -5,6 +5,7 @@ use super::backoff::Failure;
 use super::context::Context;
 use super::copies::{is_begun_by, keep_credentials, sweep_copies};
 use super::observe::observe;
+use super::observed::Created;
 use super::plan::{self, Action, Event, has_finalizer};
 use super::status;
 use crate::api::spec::State;
@@ -50,6 +51,9 @@ pub async fn reconcile(
     let mut observed = observe(context, &identity, object, &memory, now).await;
     // Looking may have taken long: what is decided now, and noted, counts from now.
     let now = context.world.clock.now();
+    if let Some(status) = object.status.as_ref().filter(|_| observed.start.failed()) {
+        memory.unsent.did_not_follow(Created::Egress, status);
+    }
     let mut plan = plan::plan(&identity, object, &observed, now, &context.timings);
     for effect in &plan.mended {
         memory.failures.worked(*effect);

@@ -127,6 +127,33 @@ fn an_egress_whose_worker_dies_as_it_starts_is_given_up() {
     }));
 }
 
+/// The next one is noted within the same second, and the answer to the write of its record is lost.
+#[test]
+fn a_start_that_surely_failed_is_not_searched_for() {
+    well(&simulate(1, |mut stage| async move {
+        stage.land().log.kept = true;
+        stage.make_jane(State::Standby, Via::LiveKit);
+        stage.reaches(State::Standby, 60_000).await.expect("Standby");
+        // The first start is noted as a second of the wall clock begins.
+        let into_the_second = stage.land().now % 1_000;
+        stage.pass_time(1_000 - into_the_second).await;
+        stage.land().clock_step = 870;
+        stage.land().faults.always = Some((Site::StartEgress, Fault::Lost));
+        stage.land().ask(JANE, State::Live);
+        let egress = |land: &mut Land| land.cluster.status(&jane()).egress;
+        let failed = |land: &mut Land| egress(land).is_some_and(|egress| egress.error.is_some());
+        stage.until(5_000, failed).await.expect("the first failed");
+        let first = stage.status().egress.and_then(|egress| egress.started_at);
+        stage.land().faults.always = Some((Site::WriteStatus, Fault::HangAfter));
+        let noted = |land: &mut Land| egress(land).is_some_and(|egress| egress.attempt == 2);
+        stage.until(5_000, noted).await.expect("the record of the second");
+        assert_eq!(stage.status().egress.and_then(|egress| egress.started_at), first, "within a second");
+        stage.land().faults.always = None;
+        stage.reaches(State::Live, 45_000).await.expect("on air");
+        stage
+    }));
+}
+
 /// Mux refuses a setting for good, and somebody deletes the stream.
 #[test]
 fn a_setting_that_is_refused_does_not_hold_up_another_stream() {

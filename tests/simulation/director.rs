@@ -212,7 +212,8 @@ impl Land {
     pub fn wanted(&self, uid: &str) -> State {
         let Some(said) = self.director.said.get(uid) else { return State::Ended };
         let ended = self.watch.ended_session(uid).is_some_and(|ended| ended >= said.session);
-        let over = ended && said.over.contains(&said.session);
+        // A lower one is over with those that came after it.
+        let over = ended && said.over.range(said.session..).next().is_some();
         match self.asked(uid, self.wall_clock(), Limit::Latest) {
             State::Live if over => State::Ended,
             asked => asked,

@@ -10,7 +10,6 @@ use crate::lifecycle::observed::{Created, Seen};
 use crate::lifecycle::witnesses::{
     MISSES_BEYOND_DOUBT, Testimony, has_left, is_connected, slate_may_play, worker_is_gone, worker_misses,
 };
-use crate::providers::ErrorClass;
 use crate::providers::livekit::{Egress, EgressStatus as LiveKitStatus, redact};
 use crate::service::desired::broadcast_under_way;
 use crate::service::stream_key::fingerprint_of_redacted;
@@ -61,7 +60,7 @@ impl Pass<'_> {
             }
             StartSeen::Finished(Err(error)) => {
                 egress.error = Some(error.message.clone());
-                if error.class != ErrorClass::InDoubt {
+                if self.observed.start.failed() {
                     egress.starting = None;
                 }
             }

@@ -188,6 +188,8 @@ impl View<'_> {
     }
 
     fn session_ended(&self, session: i64) -> String {
+        // A lower one is over with the last that has ended.
+        let session = self.status.ended_session.map_or(session, |ended| ended.max(session));
         // A state that a tool took away is held for its session alone.
         let held = self.status.held.as_ref().is_some_and(|held| held.state.is_some());
         let state = if held { " and spec.state to Live" } else { "" };

@@ -148,12 +148,15 @@ pub const ALL: &[Bug] = &[
     Bug {
         name: "the answer to a start is told once, whether it is written down or not",
         finding: Some(12),
-        places: &[(
-            "src/lifecycle/in_flight.rs",
-            "self.inner().start.clone()",
-            "let mut inner = self.inner();
+        places: &[
+            (
+                "src/lifecycle/in_flight.rs",
+                "self.inner().start.clone()",
+                "let mut inner = self.inner();
             if inner.start == StartSeen::InFlight { StartSeen::InFlight } else { std::mem::take(&mut inner.start) }",
-        )],
+            ),
+            ("src/lifecycle/reconcile.rs", "memory.unsent.did_not_follow(Created::Egress, status)", "()"),
+        ],
         caught_by: Check::Finding(12),
         seen_as: "Dark",
     },
@@ -298,8 +301,8 @@ pub const ALL: &[Bug] = &[
         finding: Some(25),
         places: &[(
             "src/lifecycle/plan/stream.rs",
-            "!self.deleting() && self.desired.state != State::Ended",
-            "!self.deleting()",
+            "self.desired.state != State::Ended && self.observed.slug_holder.is_none()",
+            "self.observed.slug_holder.is_none()",
         )],
         caught_by: Check::Finding(25),
         seen_as: "NeedlessStream",

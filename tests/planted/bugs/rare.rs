@@ -312,7 +312,7 @@ pub const ALL: &[Bug] = &[
             "std::borrow::Cow::Borrowed(object)",
         )],
         caught_by: Check::Test("beginnings::a_create_that_was_noted_and_not_sent_binds_to_no_account"),
-        seen_as: "another account",
+        seen_as: "left: 1",
     },
     Bug {
         name: "who lost its slug leaves its stream open",
@@ -320,6 +320,17 @@ pub const ALL: &[Bug] = &[
         places: &[("src/lifecycle/plan/mod.rs", "self.shut_stream()", "if !PLANTED { self.shut_stream() }")],
         caught_by: Check::Unit("lifecycle::plan::tests::whoever_lost_its_slug_makes_nothing_and_still_ends"),
         seen_as: "left: []",
+    },
+    Bug {
+        name: "a start that surely failed is searched for",
+        finding: None,
+        places: &[(
+            "src/lifecycle/reconcile.rs",
+            "observed.start.failed()",
+            "observed.start.failed() && !PLANTED",
+        )],
+        caught_by: Check::Test("beginnings::a_start_that_surely_failed_is_not_searched_for"),
+        seen_as: "on air",
     },
     Bug {
         name: "an egress that starts and is not in its room is waited for",

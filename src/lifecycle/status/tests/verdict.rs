@@ -174,6 +174,16 @@ fn where_it_rests() {
             (
                 |given| {
                     given.object.spec.state = Some(State::Live);
+                    given.object.spec.session = Some(2);
+                    given.status().ended_session = Some(3);
+                },
+                "True",
+                Reason::SessionEnded,
+                "session 3 was Live and has ended; set spec.session to 4 to go live again",
+            ),
+            (
+                |given| {
+                    given.object.spec.state = Some(State::Live);
                     let since = given.ago(60);
                     let status = given.status();
                     status.ended_session = Some(1);
