@@ -56,6 +56,8 @@ mod mux;
 #[cfg(test)]
 mod neighbours;
 #[cfg(test)]
+mod on_air;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod probes;
