@@ -22,7 +22,7 @@ use crate::program;
 use crate::providers::mux::HttpTransport;
 use crate::service::credentials::{CredentialsInUse, DefaultSecret};
 use crate::service::pod::{PodTemplate, UID_LABEL};
-use crate::service::trigger::asked;
+use crate::service::trigger::{Wakes, wakes};
 use crate::watchdog::{Lane, Pulse, Watchdog};
 use crate::world::{KubernetesError, World};
 use anyhow::Context;
@@ -112,7 +112,8 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
     .start();
 
     let heard = Heard::default();
-    let (woken_by_streams, listening) = (lanes.clone(), heard.clone());
+    let (woken_by_streams, woken_fast, listening) = (lanes.clone(), Arc::clone(&fast_lane), heard.clone());
+    let clock = Arc::clone(&world.clock);
     let end_what_outlives = move |object: Arc<MemorialStream>| {
         if gone.unbounded_send(object).is_err() {
             tracing::debug!("nobody ends what outlives its object any more");
@@ -121,7 +122,6 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
     let tell_of_stream = move |told: Told<MemorialStream>| {
         changed.send_replace(());
         match told {
-            // Status is the lanes' own writing; only what people changed wakes them.
             Told::Changed { reference, before, now } => {
                 listening.listen(&now);
                 objects.note_readable(&now);
@@ -129,8 +129,10 @@ pub async fn run(client: Client, watches: Client, settings: Settings) -> anyhow:
                 if let Some(before) = before.as_ref().filter(|before| is_let_go(before, &now)) {
                     end_what_outlives(Arc::clone(before));
                 }
-                if before.is_none_or(|before| asked(&before) != asked(&now)) {
-                    woken_by_streams.iter().for_each(|lane| lane.wake(&reference));
+                match wakes(before.as_deref(), &now, clock.now()) {
+                    Wakes::BothLanes => woken_by_streams.iter().for_each(|lane| lane.wake(&reference)),
+                    Wakes::FastLane => woken_fast.wake(&reference),
+                    Wakes::Nobody => {}
                 }
             }
             Told::Gone(before) => {

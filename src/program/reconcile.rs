@@ -4,13 +4,13 @@
 use super::report::{self, Said, Take, applied, refused};
 use super::tokens::{Minted, tokens};
 use crate::api::conditions::{ConditionType, find};
-use crate::api::spec::State;
 use crate::api::status::{OwnedByProgram, same_as_written};
 use crate::api::{MemorialStream, Reason};
 use crate::service::credentials::{Credentials, CredentialsInUse, DefaultSecret, SetAside, read_usable};
-use crate::service::desired::{Desired, broadcast_under_way, desired};
+use crate::service::desired::{Desired, desired};
 use crate::service::pod::PodSeen;
 use crate::service::said::with_held_words;
+use crate::service::trigger::runs_program;
 use crate::service::{Identity, control_document, pod};
 use crate::world::{CompositorError, KubernetesError, PodEndpoint, World};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -119,8 +119,7 @@ pub async fn reconcile(context: &Context, object: &MemorialStream) -> Result<Act
     // What vanished from the spec goes on.
     let whole = with_held_words(object);
     let desired = desired(&whole, now);
-    let runs = matches!(desired.state, State::Live | State::Standby)
-        || object.status.as_ref().is_some_and(broadcast_under_way);
+    let runs = runs_program(&whole, &desired);
     let Some(pod) = pod::in_use(&pods).filter(|_| runs) else {
         context.memories.keep(&identity, None);
         let said = report::nothing_runs(&whole, runs);

@@ -37,8 +37,9 @@ pub const OPEN_STREAM: u64 = 90_000;
 pub const DARK: u64 = 50_000;
 /// For so long a Secret that was read is not read again, and what it said is in use.
 pub const SECRETS_ARE_TAKEN_FOR_GRANTED: u64 = 18_000;
-/// Within so many passes of an object in fair weather the world equals its manifest.
-pub const PASSES_UNTIL_STABLE: u64 = 400;
+/// Within so many passes of an object in fair weather the world equals its manifest. One of which something is still to be
+/// stopped is passed every 1.4 s, and what was changed at its stream is seen after ten minutes.
+pub const PASSES_UNTIL_STABLE: u64 = 500;
 /// And within so long: what was changed at the stream of an object at rest is seen at the second look at the latest, and
 /// those are ten minutes apart.
 pub const STABLE: u64 = 1_500_000;

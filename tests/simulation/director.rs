@@ -45,7 +45,7 @@ pub struct Said {
     pub standby_from: Option<Timestamp>,
     /// Its limit has struck, by the wall clock of that moment: that holds until people say something else.
     pub standby_is_over: bool,
-    /// The highest session in which a sender ran.
+    /// The highest session of which mourners may have seen something.
     pub was_live: Option<i64>,
     /// When somebody said something last.
     pub said_at: u64,
@@ -140,7 +140,9 @@ impl Land {
             said.session = spec.session.unwrap_or(said.session);
             said.schedule = spec.schedule.clone();
             said.limits = spec.limits.clone().unwrap_or_default();
-            said.standby_is_over &= before == (said.state, said.session, said.schedule.clone());
+            // What comes and goes while the watches stand still, nobody hears.
+            let is_heard = self.now >= self.watch.caches_good_since;
+            said.standby_is_over &= !is_heard || before == (said.state, said.session, said.schedule.clone());
             if said.session > before.1 {
                 // What a raised session asks for begins now, and who sends goes over to it.
                 (said.standby_from, said.live_since) = (None, None);
@@ -312,6 +314,11 @@ impl Land {
                 State::Live => drop(said.live_since.get_or_insert(now)),
                 _ => said.live_since = None,
             }
+            if self.now >= self.watch.caches_good_since
+                && said.state.is_some_and(|state| state != State::Standby)
+            {
+                said.standby_is_over = false;
+            }
             match wanted {
                 State::Standby => {
                     said.standby_from.get_or_insert(now);
@@ -336,7 +343,7 @@ impl Land {
         said.sends_for = Some(session);
     }
 
-    /// A sender of its reaches Mux.
+    /// Mourners may see what its sender sends.
     pub fn is_live(&mut self, uid: &str) {
         let Some(said) = self.director.said.get_mut(uid) else { return };
         let session = said.sends_for.unwrap_or(said.session);

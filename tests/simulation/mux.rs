@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// After so much media mourners may see something, in milliseconds.
+const FIRST_SEGMENT: u64 = 5_000;
+
 /// Where Mux answers.
 pub const HOST: &str = "api.mux.com";
 
@@ -213,7 +216,6 @@ impl Land {
             let connection = Connection { source, uid: uid.to_owned(), media: 0, program_at: None };
             if let Some(environment) = self.mux.get_mut(&token) {
                 environment.connections.insert(name.to_owned(), connection);
-                self.is_live(uid);
             }
             self.note(|| format!("{name} is connected to Mux"));
             self.check_feed(uid);
@@ -282,10 +284,18 @@ impl Land {
                 if program {
                     connection.program_at = Some(now);
                 }
+                let mut seen = None;
                 if sends {
+                    let before = connection.media;
                     connection.media += milliseconds;
+                    if before < FIRST_SEGMENT && connection.media >= FIRST_SEGMENT {
+                        seen = Some(connection.uid.clone());
+                    }
                     let total = Duration::from_millis(connection.media);
                     environment.model.media(at, &name, total);
+                }
+                if let Some(uid) = seen {
+                    self.is_live(&uid);
                 }
             }
             if let Some(environment) = self.mux.get_mut(&token) {

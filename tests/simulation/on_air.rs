@@ -121,7 +121,7 @@ impl Land {
     }
 
     /// Its stream or its room was made, or was about to be, elsewhere than in its accounts.
-    fn is_bound_elsewhere(&self, uid: &str) -> bool {
+    pub fn is_bound_elsewhere(&self, uid: &str) -> bool {
         let Some(status) = self.cluster.object(uid).and_then(|object| object.status.clone()) else {
             return false;
         };

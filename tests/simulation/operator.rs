@@ -24,7 +24,7 @@ use memorialstream_operator::lifecycle::slugs::Slugs;
 use memorialstream_operator::program;
 use memorialstream_operator::service::credentials::{AllowedEndpoints, CredentialsInUse, DefaultSecret};
 use memorialstream_operator::service::pod::PodTemplate;
-use memorialstream_operator::service::trigger::asked;
+use memorialstream_operator::service::trigger::{Wakes, wakes};
 use memorialstream_operator::world::{KubernetesError, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -155,7 +155,6 @@ async fn watch(
     fast: channel::UnboundedSender<Key>,
 ) {
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let mut seen: BTreeMap<Key, (Option<String>, u64)> = BTreeMap::new();
     let mut last: BTreeMap<Key, Arc<MemorialStream>> = BTreeMap::new();
     // Who is told when a pod is gone: as in `run`.
     let mut owners: BTreeMap<Key, Option<String>> = BTreeMap::new();
@@ -178,18 +177,18 @@ async fn watch(
             match change {
                 Change::Object(key, Some(object)) => {
                     heard.listen(&object);
-                    if let Some(before) = last.insert(key.clone(), Arc::clone(&object))
-                        && is_let_go(&before, &object)
-                    {
-                        drop(gone.unbounded_send(before));
+                    let before = last.insert(key.clone(), Arc::clone(&object));
+                    if let Some(before) = before.as_ref().filter(|before| is_let_go(before, &object)) {
+                        drop(gone.unbounded_send(Arc::clone(before)));
                     }
-                    let asked = (object.metadata.uid.clone(), asked(&object));
-                    if seen.insert(key.clone(), asked.clone()) != Some(asked) {
-                        drop((life_cycle.send(key.clone()), fast.send(key)));
+                    let now = process.universe.land().wall_clock();
+                    match wakes(before.as_deref(), &object, now) {
+                        Wakes::BothLanes => drop((life_cycle.send(key.clone()), fast.send(key))),
+                        Wakes::FastLane => drop(fast.send(key)),
+                        Wakes::Nobody => {}
                     }
                 }
                 Change::Object(key, None) => {
-                    seen.remove(&key);
                     if let Some(before) = last.remove(&key) {
                         drop(gone.unbounded_send(before));
                     }
@@ -216,8 +215,10 @@ async fn watch(
             }
         }
         let next = {
-            let land = process.universe.land();
-            let (changes, next) = process.caches().take_in(&land.cluster, land.now);
+            let mut land = process.universe.land();
+            let mut caches = process.caches();
+            let (changes, next) = caches.take_in(&land.cluster, land.now);
+            land.watch.caches_good_since = land.watch.caches_good_since.max(caches.whole_at());
             arrived = changes;
             next
         };

@@ -397,9 +397,10 @@ impl Land {
         let runs = usize::from(matches!(wanted, State::Live | State::Standby));
         let sends = usize::from(wanted == State::Live);
         let stalled = find(&status.conditions, ConditionType::Stalled).filter(|one| one.status == "True");
-        if stalled.is_some_and(|one| TERMINAL.contains(&&*one.reason)) {
+        let without_slug = stalled.is_some_and(|one| one.reason == "SlugTaken");
+        let elsewhere = self.is_bound_elsewhere(uid) || !self.secret_is_good(uid);
+        if stalled.is_some_and(|one| TERMINAL.contains(&&*one.reason)) && (without_slug || elsewhere) {
             // What only a person can mend is no reason to let run what nobody wants, nor to send twice.
-            let without_slug = stalled.is_some_and(|one| one.reason == "SlugTaken");
             let most = if without_slug { (0, 0, 0) } else { (runs, runs, sends) };
             let more = rooms > most.0 || pods > most.1 || senders > most.2 || streams > 1;
             return more.then(|| format!("stalled; {wanted:?} is wanted, and there are {counted}"));

@@ -293,7 +293,7 @@ impl Pass<'_> {
         self.status.ending_since = None;
         if let Some(egress) = self.status.egress.as_mut() {
             // Of a sender that came about mourners may have seen something, though we did not see it.
-            let came_about = egress.session.filter(|_| egress.status.is_some());
+            let came_about = egress.session.filter(|_| egress.status.is_some() || may_send);
             self.status.live_session = came_about.or(self.status.live_session);
             if !given_up.is_empty() || may_send {
                 egress.given_up_at = Some(now);

@@ -333,6 +333,28 @@ pub const ALL: &[Bug] = &[
         seen_as: "on air",
     },
     Bug {
+        name: "the fast lane rests though Program is wanted again",
+        finding: None,
+        places: &[("src/service/trigger.rs", "runs(before) == runs(object)", "true")],
+        caught_by: Check::Unit(
+            "service::trigger::tests::status_wakes_nobody_unless_it_decides_whether_program_runs",
+        ),
+        seen_as: "left: Nobody",
+    },
+    Bug {
+        name: "a sender that never answered was seen by nobody",
+        finding: None,
+        places: &[(
+            "src/lifecycle/plan/sender.rs",
+            "egress.status.is_some() || may_send",
+            "egress.status.is_some()",
+        )],
+        caught_by: Check::Unit(
+            "lifecycle::plan::tests::sender::a_sender_that_may_still_send_as_it_is_given_up_may_have_been_seen",
+        ),
+        seen_as: "None",
+    },
+    Bug {
         name: "an egress that starts and is not in its room is waited for",
         finding: None,
         places: &[(

@@ -40,6 +40,15 @@ impl Caches {
         self.watch_pods.position = cluster.journal.len();
     }
 
+    /// When the list comes that brings what never arrived; 0 where nothing is missing.
+    pub fn whole_at(&self) -> u64 {
+        [&self.watch_objects, &self.watch_pods]
+            .into_iter()
+            .filter_map(|watch| watch.relist_at)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Takes in what has arrived by now. Returns it, and when the next arrives.
     pub fn take_in(&mut self, cluster: &Cluster, now: u64) -> (Vec<Change>, Option<u64>) {
         let mut arrived = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::providers::Secret;
+use crate::world::CompositorError;
 use memorialstream_compositor_protocol::{SenderState, SenderStatus};
 
 fn ready() -> Given {
@@ -191,6 +192,23 @@ fn a_sender_that_was_seen_only_as_it_is_stopped_came_about() {
     let mut given = Given::live(Via::Compositor).ask(State::Idle);
     given.egress().status = None;
     assert_eq!(given.plan().status.egress.unwrap().status.as_deref(), Some("Connected"));
+}
+
+/// The pod never answered since it was told to send.
+#[test]
+fn a_sender_that_may_still_send_as_it_is_given_up_may_have_been_seen() {
+    let mut given = Given::live(Via::Compositor).ask(State::Idle);
+    given.seen.compositor = Some(Err(CompositorError::Unreachable("silence".into())));
+    given.seen.stream = Seen::Failed(silence());
+    given.status().live_session = None;
+    given.status().ending_since = Some(given.ago(51));
+    given.egress().status = None;
+    let status = given.plan().status;
+    assert_eq!((status.ended_at.clone(), status.live_session), (Some(Time(given.now)), Some(1)));
+    // Ended is asked for later.
+    given.object.spec.state = Some(State::Ended);
+    given.object.status = Some(status);
+    assert_eq!(given.plan().status.ended_session, Some(1));
 }
 
 #[test]
