@@ -31,8 +31,8 @@ impl Land {
             [Party::Mux, Party::LiveKit, Party::Viewer, Party::Pod].into_iter().all(|one| self.is_fair(one));
         let lag = self.mux.values().map(|one| one.model.settings().list_lag_seconds).max().unwrap_or(0);
         let lag = u64::from(lag) * 1000;
-        // Where no player can look, Mux's list is what there is, however old.
-        let blind = if self.is_fair(Party::Viewer) { 0 } else { lag };
+        // Where no player can look, Mux's list is what there is, however old, and each pass waits for the player.
+        let blind = if self.is_fair(Party::Viewer) { 0 } else { lag + 5_000 };
         let bound = if answered { bounds::ON_AIR_LIES } else { bounds::ON_AIR_LIES_UNANSWERED + blind };
         self.lasts(Invariant::OnAirLies, &key.1, lies, bound, &words);
         let doubts = all && on_air.as_deref() == Some("False") && sees && wanted == State::Live;
