@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use memorialstream_operator::api::Reason;
 use memorialstream_operator::api::conditions::{ConditionType, find};
 use memorialstream_operator::api::spec::{State, Via};
+use memorialstream_operator::service::desired::broadcast_under_way;
 
 impl Land {
     /// `fair`: Kubernetes; that, LiveKit and the pods; all.
@@ -55,7 +56,9 @@ impl Land {
             "OnAir does not say that mourners see Program",
         );
         // What was on air already needs no answer of Mux's.
-        let was_live = self.watch.milestones.contains_key(&(uid.to_owned(), "seen"));
+        let status = self.cluster.objects.get(key).and_then(|object| object.status.as_ref());
+        let was_live = self.watch.milestones.contains_key(&(uid.to_owned(), "seen"))
+            && status.is_some_and(broadcast_under_way);
         let no_doubt = self.watch.doubt_at.is_none_or(|at| now > at + 150_000);
         let possible = no_doubt
             && (all || pods && was_live)

@@ -83,7 +83,8 @@ impl Pass<'_> {
         let Seen::Known(seen) = &self.observed.egresses else { return };
         let candidates = || seen.iter().filter(|seen| runs(seen) && !egress.lost.contains(&seen.id));
         let found = candidates().filter(|seen| self.is_ours(seen)).min_by_key(|seen| seen.started_at);
-        let in_doubt = candidates().any(|seen| self.belongs_to_us(seen).is_none());
+        let in_doubt =
+            !self.has_no_stream_for_good() && candidates().any(|seen| self.belongs_to_us(seen).is_none());
         if let Some(found) = found {
             let id = found.id.clone();
             self.event("EgressAdopted", format!("found egress {id} again"));
@@ -121,6 +122,13 @@ impl Pass<'_> {
             return Some(false);
         }
         if self.sends_where_it_was_told(egress) { Some(true) } else { self.sends_to_us(egress) }
+    }
+
+    /// Nobody will ever know whether one sends to it: it ends with its room.
+    fn has_no_stream_for_good(&self) -> bool {
+        let mux = self.status.mux.as_ref();
+        let is_gone = mux.is_none_or(|mux| mux.stream_id.is_none() && mux.creating.is_none());
+        is_gone && self.desired.state == State::Ended
     }
 
     /// Its destination is the one that our last start named, though the key may have changed since.

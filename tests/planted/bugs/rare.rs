@@ -355,6 +355,15 @@ pub const ALL: &[Bug] = &[
         seen_as: "None",
     },
     Bug {
+        name: "an end waits for ever to learn whether an egress sends to a stream that is gone",
+        finding: None,
+        places: &[("src/lifecycle/plan/egress.rs", "!self.has_no_stream_for_good()", "true")],
+        caught_by: Check::Unit(
+            "lifecycle::plan::tests::egress::a_start_in_doubt_is_found_again_or_given_up_late",
+        ),
+        seen_as: "there is no stream",
+    },
+    Bug {
         name: "an egress that starts and is not in its room is waited for",
         finding: None,
         places: &[(

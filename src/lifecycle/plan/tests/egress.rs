@@ -134,6 +134,10 @@ fn a_start_in_doubt_is_found_again_or_given_up_late() {
     nameless.record().status = Word::Starting;
     nameless.record().redacted_urls.clear();
     assert_eq!(found(&nameless), (false, Some(false)), "nobody knows whose it is");
+    let mut over = nameless.ask(State::Ended);
+    over.status().mux = None;
+    over.seen.marked = Seen::Known(Vec::new());
+    assert_eq!(found(&over), (false, Some(true)), "there is no stream to which it could send");
 }
 
 #[test]
