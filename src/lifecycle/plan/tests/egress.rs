@@ -135,9 +135,15 @@ fn a_start_in_doubt_is_found_again_or_given_up_late() {
     nameless.record().redacted_urls.clear();
     assert_eq!(found(&nameless), (false, Some(false)), "nobody knows whose it is");
     let mut over = nameless.ask(State::Ended);
+    assert_eq!(found(&over), (false, Some(false)), "it may send to the stream that there is");
+    over.status().mux.as_mut().unwrap().stream_id = None;
+    let since = over.ago(5);
+    over.status().mux.as_mut().unwrap().creating = Some(CreateIntent { since, absent_since: None });
+    assert_eq!(found(&over), (false, Some(false)), "or to the one that is being made");
     over.status().mux = None;
     over.seen.marked = Seen::Known(Vec::new());
     assert_eq!(found(&over), (false, Some(true)), "there is no stream to which it could send");
+    assert_eq!(found(&over.ask(State::Live)), (false, Some(false)), "there will be another");
 }
 
 #[test]

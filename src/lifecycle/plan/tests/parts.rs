@@ -284,6 +284,16 @@ fn the_room_that_is_let_go_is_ours_and_its_name_is_never_used_again() {
 }
 
 #[test]
+fn a_room_of_anothers_that_status_names_is_left_alone_and_no_name_of_ours_is_used_again() {
+    let mut given = Given::standby();
+    given.seen.rooms = Seen::Known(Vec::new());
+    let room = given.status().room.as_mut().unwrap();
+    (room.name, room.epoch) = (Some("memorial-another-0".into()), 3);
+    let made = given.plan().status.room.unwrap();
+    assert_eq!((made.name, made.epoch), (Some(given.identity().room_name(3)), 3));
+}
+
+#[test]
 fn an_object_whose_room_was_deleted_waits_until_it_cannot_come_back() {
     let lets_go = |seconds: i64| {
         let mut given = Given::idle().deleted();

@@ -240,7 +240,7 @@ fn the_compositor() {
                 |given| given.seen.compositor = Some(Err(CompositorError::Unauthorized)),
                 "False",
                 Reason::Unauthorized,
-                "bearer token",
+                "kubectl -n default delete pod",
             ),
             (
                 |given| given.seen.compositor = Some(Err(CompositorError::Unreachable("late".into()))),
@@ -289,7 +289,7 @@ fn the_compositor() {
         Kind::CompositorReady,
         &[
             (|_| {}, "False", Reason::NotRequested, ""),
-            (|given| ends(given, 100), "False", Reason::PodHanging, "does not end"),
+            (|given| ends(given, 100), "False", Reason::PodHanging, "kubectl -n default delete pod"),
             (|given| ends(given, 10), "False", Reason::NotRequested, ""),
         ],
     );
