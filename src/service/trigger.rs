@@ -23,6 +23,10 @@ pub fn wakes(before: Option<&MemorialStream>, object: &MemorialStream, now: Time
     let Some(before) = before.filter(|before| asked(before) == asked(object)) else {
         return Wakes::BothLanes;
     };
+    // A list tells of each object again.
+    if before.status == object.status {
+        return Wakes::Nobody;
+    }
     let runs = |object| {
         let whole = with_held_words(object);
         runs_program(&whole, &desired(&whole, now))
@@ -51,6 +55,7 @@ fn asked(object: &MemorialStream) -> u64 {
 mod tests {
     use super::*;
     use crate::api::status::Said;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::ToSpan;
 
     #[test]
@@ -73,8 +78,7 @@ mod tests {
         // A clock that jumped made a limit strike, and a new session begins.
         let mut struck = held.clone();
         let long_ago = now.saturating_sub(13.hours()).unwrap_or(now);
-        struck.status.get_or_insert_default().live_since =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(long_ago));
+        struck.status.get_or_insert_default().live_since = Some(Time(long_ago));
         assert_eq!(wakes(Some(&struck), &held, now), Wakes::FastLane);
     }
 }

@@ -184,10 +184,11 @@ impl Pass<'_> {
             }
             return;
         }
+        let mux_answers = matches!(self.observed.access, Access::Granted { .. });
         if self.observed.slug_holder.is_some() && !deleting {
             // Nothing begins without it. Devices may open a room again that was deleted.
             self.stop_surplus();
-            if matches!(self.observed.access, Access::Granted { .. }) {
+            if mux_answers {
                 self.identify_stream();
             }
             self.shut_stream();
@@ -209,7 +210,6 @@ impl Pass<'_> {
             }
             return;
         }
-        let mux_answers = matches!(self.observed.access, Access::Granted { .. });
         if mux_answers {
             self.identify_stream();
         }
